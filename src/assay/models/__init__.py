@@ -1,15 +1,17 @@
 """Networks, how they are trained, what a model file must say of itself, and how a model is measured."""
 
 from assay.models.architectures import ARCHITECTURES, find_architecture
-from assay.models.files import build, check_fits, load, save, write_whole
+from assay.models.files import build, check_fits, load, save
 from assay.models.measure import Rate, as_float, batches, clean_accuracy, correct, mcnemar, predict, rate
 from assay.models.model import Model, ModelSpec
+from assay.models.recipes import RECIPES, recipe, spec_for
 from assay.models.training import Epoch, TrainSettings, fresh_weights, seeded, train
 
 __all__ = [
     "ARCHITECTURES",
     "Epoch",
     "Model",
+    "RECIPES",
     "ModelSpec",
     "Rate",
     "TrainSettings",
@@ -25,8 +27,9 @@ __all__ = [
     "mcnemar",
     "predict",
     "rate",
+    "recipe",
     "save",
     "seeded",
+    "spec_for",
     "train",
-    "write_whole",
 ]

@@ -6,7 +6,6 @@ Nothing that a file says can make code run: its header may name only built-in ar
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from assay.data import Dataset
 from assay.errors import ModelError
 from assay.models.architectures import ARCHITECTURES, find_architecture
 from assay.models.model import Model, ModelSpec
+from assay.runs import write_atomically
 from assay.supply import read_tensors
 
 HEADER_KEY = "assay.model"
@@ -43,27 +43,15 @@ def save(model: Model, path: Path | str) -> Path:
     """Write weights and spec as safetensors; the file is there whole or not at all.
 
     Raises:
-        ModelError: if the disk is full or the folder cannot be written.
+        InputError: if the disk is full or the folder cannot be written.
     """
     from safetensors.torch import save as to_bytes
 
     path = Path(path)
     tensors = {name: t.detach().cpu().contiguous().clone() for name, t in model.network.state_dict().items()}
     blob = to_bytes(tensors, metadata={HEADER_KEY: msgspec.json.encode(model.spec).decode()})
-    write_whole(path, blob)
+    write_atomically(path, blob)
     return path
-
-
-def write_whole(path: Path, blob: bytes) -> None:
-    """Write beside `path`, then rename: a reader sees the old file or the new one, never half of it."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(blob)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise ModelError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def load(path: Path | str, arch: str | None = None, like: Dataset | None = None) -> Model:

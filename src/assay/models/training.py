@@ -12,18 +12,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from assay.data import Dataset
 from assay.errors import DataError, InputError
-from assay.models.files import write_whole
+from assay.runs import write_atomically
 
 Augment = Literal["none", "shift", "shift-flip"]
+M = TypeVar("M", bound=nn.Module)
 Tick = Callable[[int, int, dict[str, float]], None]
 """Called as `tick(step, steps, {"loss": ..., "accuracy": ...})`."""
 
@@ -121,6 +121,7 @@ def train(
     optimiser = torch.optim.SGD(
         model.parameters(), settings.lr, settings.momentum, weight_decay=settings.weight_decay, nesterov=True
     )
+    model.to(memory_format=torch.channels_last)  # half the time of a step on a CPU, the same sums
     steps_an_epoch = -(-len(data) // settings.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, settings.lr, settings.epochs * steps_an_epoch, pct_start=0.2, cycle_momentum=False
@@ -132,7 +133,7 @@ def train(
         with seeded(hash((settings.seed, epoch)) & 0x7FFFFFFF):
             history.append(_one_epoch(model, x, y, settings, epoch, optimiser, schedule, tick, device))
         _keep(checkpoint, settings, parts, history)
-    model.eval()
+    model.to(memory_format=torch.contiguous_format).eval()
     return history
 
 
@@ -154,6 +155,7 @@ def _one_epoch(
     model.train()
     for step, chosen in enumerate(order.split(settings.batch_size)):
         images = augment(x[chosen], settings.augment, generator).to(device).float().div_(255)
+        images = images.contiguous(memory_format=torch.channels_last)
         labels = y[chosen].to(device)
         logits = model(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
@@ -175,7 +177,7 @@ def _keep(checkpoint: Path | None, settings: TrainSettings, parts: dict[str, obj
     state = {name: part.state_dict() for name, part in parts.items()}  # type: ignore[attr-defined]
     blob = io.BytesIO()
     torch.save({**state, "settings": asdict(settings), "history": [asdict(e) for e in history]}, blob)
-    write_whole(checkpoint, blob.getvalue())
+    write_atomically(checkpoint, blob.getvalue())
 
 
 def _resume(checkpoint: Path | None, settings: TrainSettings, parts: dict[str, object]) -> list[Epoch]:
@@ -189,7 +191,7 @@ def _resume(checkpoint: Path | None, settings: TrainSettings, parts: dict[str, o
     return [Epoch(**e) for e in state["history"]]
 
 
-def fresh_weights(seed: int, make: Callable[[], nn.Module]) -> nn.Module:
+def fresh_weights(seed: int, make: Callable[[], M]) -> M:
     """Build a network whose weights depend on `seed` alone."""
     with seeded(seed):
         return make()

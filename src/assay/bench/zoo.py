@@ -1,0 +1,95 @@
+"""The models that tables are about: trained once from a plain description, kept in the user's cache.
+
+A description (`ZooModel`) fixes every choice, so that a model that is missing can be made again anywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from assay.backdoor import TRIGGERS, AllToAll, LabelMap, RandomTarget, SingleTarget, Trigger, attack_success_rate, poison
+from assay.data import load as load_data
+from assay.models import Model, build, clean_accuracy, fresh_weights, recipe, save, spec_for, train
+from assay.models import load as load_model
+
+
+class ZooModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One network: what it was trained on, how it was attacked, from which seed.
+
+    `trigger` None is a clean one. `labels` is `single`, `all-to-all` or `random`.
+    """
+
+    data: str
+    seed: int
+    trigger: str | None = None
+    labels: str = "single"
+    target: int | None = None
+    source: int | None = None
+    poison_rate: float = 0.1
+    architecture: str | None = None
+    epochs: int | None = None
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(b"zoo/1" + msgspec.json.encode(self)).hexdigest()[:16]
+
+    def attack(self) -> tuple[Trigger, LabelMap] | None:
+        """Trigger and label map, or None for a clean model."""
+        if self.trigger is None:
+            return None
+        classes = {"gtsrb": 43}.get(self.data, 10)
+        return TRIGGERS[self.trigger](), label_map(self.labels, classes, self.target, self.source, self.seed)
+
+
+def label_map(kind: str, classes: int, target: int | None, source: int | None, seed: int) -> LabelMap:
+    """The label map that the command line calls `kind`."""
+    if kind == "all-to-all":
+        return AllToAll(classes)
+    if kind == "random":
+        return RandomTarget(classes, seed)
+    if target is None:
+        raise ValueError("a single-target attack needs a target")
+    return SingleTarget(target, source)
+
+
+def cache_folder() -> Path:
+    """Where models are kept: the user's cache."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "assay" / "zoo"
+
+
+def measure(settings: dict[str, Any]) -> dict[str, Any]:
+    """A job: train the model if it is not there, and measure it on the test part."""
+    wanted = msgspec.convert(settings, ZooModel)
+    model, test, attack = obtain(wanted), load_data(wanted.data, "test"), wanted.attack()
+    result: dict[str, Any] = {"clean": [(r := clean_accuracy(model, test)).hits, r.n]}
+    if attack:
+        result["asr"] = [(a := attack_success_rate(model, test, *attack)).hits, a.n]
+    return result
+
+
+def obtain(wanted: ZooModel) -> Model:
+    """The model, from the cache or trained now (MNIST: about 20 s of one core, GTSRB: about 2 minutes)."""
+    path = cache_folder() / f"{wanted.digest}.safetensors"
+    if not path.exists():
+        save(_train(wanted), path)
+    return load_model(path)
+
+
+def _train(wanted: ZooModel) -> Model:
+    data = load_data(wanted.data, "train")
+    architecture, settings = recipe(wanted.data)
+    spec = spec_for(data, wanted.architecture or architecture)
+    settings = replace(settings, seed=wanted.seed, epochs=wanted.epochs or settings.epochs)
+    model = fresh_weights(wanted.seed, lambda: build(spec))
+    if attack := wanted.attack():
+        data = poison(data, *attack, wanted.poison_rate, wanted.seed)
+    train(model, data, settings)
+    return model
+

@@ -1,0 +1,136 @@
+"""What every command shares: common options, one place that prints, errors as sentences, exit codes.
+
+Exit codes: 0 fine; 1 a finding; 2 could not tell; 130 interrupted. What is not 0 is not acceptance.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from assay.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from assay.models import Rate
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Common:
+    """Options that every command takes.
+
+    Attributes:
+        json: one JSON document on stdout, nothing else there.
+        out: where results are written.
+        seed: the same seed, input and machine give the same result.
+        threads: compute threads; all cores by default.
+        debug: show the traceback of an error.
+    """
+
+    json: Annotated[bool, Parameter(negative=())] = False
+    out: Path | None = None
+    seed: int = 0
+    threads: int | None = None
+    debug: Annotated[bool, Parameter(negative=())] = False
+
+    def use_threads(self) -> None:
+        """Tell torch how many threads to use.
+
+        Raises:
+            InputError: if the number is below 1.
+        """
+        if self.threads is None:
+            return
+        if self.threads < 1:
+            raise InputError(f"--threads must be at least 1, got {self.threads}")
+        import torch
+
+        torch.set_num_threads(self.threads)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command found: a JSON document for programs, a text for people, an exit code for both."""
+
+    document: dict[str, Any]
+    text: RenderableType
+    exit_code: int = 0
+
+
+def rate_json(name: str, rate: Rate) -> dict[str, Any]:
+    """A rate beside its interval and n, as JSON keys."""
+    return {name: rate.value, f"{name}_interval": list(rate.interval), f"{name}_n": rate.n}
+
+
+def show(outcome: Outcome, as_json: bool) -> None:
+    """Print it: the document alone on stdout, or the text."""
+    if as_json:
+        from assay.runs import to_json
+
+        sys.stdout.write(to_json(outcome.document).decode())
+        return
+    from rich.console import Console
+
+    Console(highlight=False).print(outcome.text)
+
+
+def complain(sentence: str) -> None:
+    """One line on stderr."""
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"assay: {sentence}", markup=False)
+
+
+@dataclass
+class Progress:
+    """Progress on stderr: a bar a task, with what is being measured and the time left.
+
+    Nothing is drawn where stderr is not a terminal; there each task says one line when it begins.
+    """
+
+    live: Any
+    tasks: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, task: str, done: float, total: float, note: str = "") -> None:
+        """Say that `done` of `total` of `task` is done."""
+        if self.live is None:
+            if task not in self.tasks:
+                self.tasks[task] = None
+                print(f"{task} …", file=sys.stderr, flush=True)
+            return
+        if task not in self.tasks:
+            self.tasks[task] = self.live.add_task(task, total=total, note="")
+        self.live.update(self.tasks[task], completed=done, total=total, note=note)
+
+    def ticker(self, task: str) -> Callable[[int, int, dict[str, float]], None]:
+        """The same, in the form that the training loop calls."""
+
+        def tick(step: int, steps: int, values: dict[str, float]) -> None:
+            self(task, step, steps, f"loss {values['loss']:.3f}  accuracy {100 * values['accuracy']:.1f} %")
+
+        return tick
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """Bars while the block runs."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield Progress(None)
+        return
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(24), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+    with Bars(*columns, console=console, transient=False) as live:
+        yield Progress(live)

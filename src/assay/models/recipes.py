@@ -1,0 +1,31 @@
+"""Which network and training suit a named data set when the user names none."""
+
+from __future__ import annotations
+
+from assay.data import Dataset, normalisation
+from assay.models.model import ModelSpec
+from assay.models.training import TrainSettings
+
+RECIPES: dict[str, tuple[str, TrainSettings]] = {
+    "digits": ("badnet-mnist", TrainSettings(epochs=10, batch_size=64, lr=0.05)),
+    "mnist": ("badnet-mnist", TrainSettings(epochs=2, batch_size=128, lr=0.1)),
+    "gtsrb": ("signs-net", TrainSettings(epochs=6, batch_size=128, lr=0.1, augment="shift")),
+    "cifar10": ("resnet20", TrainSettings(epochs=20, batch_size=128, lr=0.4, augment="shift-flip")),
+    "fsdd": ("speech-alexnet", TrainSettings(epochs=20, batch_size=64, lr=0.02)),
+    "orl": ("deepid", TrainSettings(epochs=30, batch_size=16, lr=0.01)),
+    "lfw": ("deepid", TrainSettings(epochs=20, batch_size=32, lr=0.02, augment="shift-flip")),
+    "road-signs": ("signs-net", TrainSettings(epochs=20, batch_size=32, lr=0.05, augment="shift")),
+}
+
+DEFAULT = ("resnet20", TrainSettings(epochs=10))
+
+
+def recipe(name: str) -> tuple[str, TrainSettings]:
+    """Architecture and settings for a data set's name."""
+    return RECIPES.get(name, DEFAULT)
+
+
+def spec_for(data: Dataset, architecture: str | None = None) -> ModelSpec:
+    """The spec of a network for pictures like `data`; normalised by its mean and spread."""
+    mean, std = normalisation(data)
+    return ModelSpec(architecture or recipe(data.name)[0], data.image_shape, data.class_names, mean, std)

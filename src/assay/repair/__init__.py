@@ -1,0 +1,27 @@
+"""Repairs: from a model and a few clean pictures to a new model without its backdoor."""
+
+from assay.repair.channels import Layer, last_layers
+from assay.repair.fine_pruning import FinePruning
+from assay.repair.fine_tuning import FineTuning, Tuner
+from assay.repair.methods import METHODS, Method, Repair, repair
+from assay.repair.pruning import Pruning, PruningStep, dormant_neurons, mean_activations, prune_layer
+from assay.repair.settings import Progress, RepairSettings
+
+__all__ = [
+    "METHODS",
+    "FinePruning",
+    "FineTuning",
+    "Layer",
+    "Method",
+    "Progress",
+    "Pruning",
+    "PruningStep",
+    "Repair",
+    "RepairSettings",
+    "Tuner",
+    "dormant_neurons",
+    "last_layers",
+    "mean_activations",
+    "prune_layer",
+    "repair",
+]

@@ -1,0 +1,200 @@
+"""Training a received network further on clean pictures, so that it forgets what they do not ask for.
+
+Source: Liu, Dolan-Gavitt, Garg, "Fine-Pruning" (RAID 2018), section 3.2: plain SGD with momentum on clean data.
+
+The rate goes up to its highest and back to 0 within a run: high rates move the network away from the attacker's
+weights, the way down wins clean accuracy back. A network that does not survive the rate is tuned again from the start
+at half of it: the highest rate that costs no clean accuracy is used. The state that is kept is the one with the best validation accuracy
+among the epochs of the second half, the later one where two are equal. Earlier epochs do not compete, since a network
+that has hardly moved has its accuracy and its backdoor still.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from assay.data import Dataset
+from assay.models import Model, as_float, clean_accuracy, seeded
+from assay.repair.channels import Layer
+from assay.repair.settings import Progress, RepairSettings, over, split
+
+
+@dataclass(frozen=True, slots=True)
+class TuningEpoch:
+    """One pass over the tuning part: its mean loss, and accuracy on the validation split after it."""
+
+    epoch: int
+    loss: float
+    accuracy: float
+
+
+@dataclass
+class _Course:
+    """One run at one learning rate: its epochs, and the best state among those that may be kept."""
+
+    lr: float
+    first_kept: int
+    epochs: list[TuningEpoch] = field(default_factory=list)
+    best: TuningEpoch | None = None
+    state: dict[str, Tensor] = field(default_factory=dict)
+    stopped: str | None = None
+
+    @property
+    def accuracy(self) -> float:
+        """Of the state to be kept; -1 if there is none."""
+        return self.best.accuracy if self.best else -1.0
+
+    def add(self, epoch: TuningEpoch, model: nn.Module) -> None:
+        self.epochs.append(epoch)
+        early = self.best is not None and self.best.epoch < self.first_kept
+        if self.best is None or epoch.accuracy >= self.best.accuracy or (early and epoch.epoch >= self.first_kept):
+            self.best, self.state = epoch, copy.deepcopy(model.state_dict())
+
+
+@dataclass(frozen=True)
+class Tuner:
+    """What a run of fine-tuning needs besides the model.
+
+    `pruned` channels are set to zero again after every step: they stay as absent as in a smaller network.
+    """
+
+    tuning: Dataset
+    validation: Dataset
+    settings: RepairSettings
+    seed: int
+    pruned: Sequence[tuple[Layer, Sequence[int]]] = ()
+    progress: Progress | None = None
+    deadline: float | None = None
+
+    def tune(self, model: Model, goal: float) -> dict[str, object]:
+        """Train `model` in place and leave it in its best state; returns what was done.
+
+        Args:
+            goal: validation accuracy that is good enough; a run that ends below it is tried again at half the rate.
+
+        If the loss becomes NaN in every run, or the deadline passes, before an epoch is done, the model is left as it
+        was given.
+        """
+        model.requires_grad_(True)
+        given = copy.deepcopy(model.state_dict())
+        courses: list[_Course] = []
+        for attempt in range(self.settings.attempts):
+            model.load_state_dict(given)
+            courses.append(self._run(model, self.settings.lr / 2**attempt))
+            if courses[-1].accuracy >= goal or over(self.deadline):
+                break
+        best = max(courses, key=lambda course: course.accuracy)
+        model.load_state_dict(best.state or given)
+        model.eval()
+        return {
+            "lr_used": best.lr,
+            "epochs_done": len(best.epochs),
+            "best_epoch": best.best.epoch if best.best else 0,
+            "epochs": [asdict(epoch) for epoch in best.epochs],
+            "attempts": [{"lr": c.lr, "accuracy": max(c.accuracy, 0.0), "stopped": c.stopped} for c in courses],
+            "cut_short": courses[-1].stopped == DEADLINE,
+        }
+
+    def _run(self, model: Model, lr: float) -> _Course:
+        settings = self.settings
+        course = _Course(lr, first_kept=settings.epochs // 2 + 1)
+        optimiser = torch.optim.SGD(
+            model.parameters(), lr=lr, momentum=settings.momentum, weight_decay=settings.weight_decay
+        )
+        generator = torch.Generator().manual_seed(self.seed)
+        with seeded(self.seed):  # dropout
+            for epoch in range(1, settings.epochs + 1):
+                loss = self._epoch(model, optimiser, generator, course, epoch)
+                if course.stopped:
+                    break
+                accuracy = clean_accuracy(model, self.validation).value
+                course.add(TuningEpoch(epoch, loss, accuracy), model)
+                if self.progress:
+                    self.progress("fine-tuning", epoch, settings.epochs, accuracy)
+        return course
+
+    def _epoch(
+        self, model: Model, optimiser: torch.optim.Optimizer, generator: torch.Generator, course: _Course, epoch: int
+    ) -> float:
+        """One pass over the tuning part; its mean loss. Sets `course.stopped` if it could not be finished."""
+        x, y = torch.from_numpy(self.tuning.x), torch.from_numpy(self.tuning.y)
+        # Parts of nearly equal size: batch norm cannot train on a rest of one picture.
+        parts = torch.randperm(len(y), generator=generator).tensor_split(math.ceil(len(y) / self.settings.batch_size))
+        total = 0.0
+        model.train()
+        for step, chosen in enumerate(parts, 1):
+            if over(self.deadline):
+                course.stopped = DEADLINE
+                return total
+            done = (epoch - 1 + step / len(parts)) / self.settings.epochs
+            for group in optimiser.param_groups:
+                group["lr"] = course.lr * _share_of_rate(done)
+            loss = _step(model, x[chosen], y[chosen], optimiser)
+            if not math.isfinite(loss):
+                course.stopped = f"the loss became {loss} in epoch {epoch}"
+                return total
+            for layer, channels in self.pruned:
+                layer.silence(model, channels)
+            total += loss * len(chosen)
+        return total / len(y)
+
+
+DEADLINE = "the deadline passed"
+
+
+def _share_of_rate(done: float) -> float:
+    """Share of the highest learning rate when the share `done` of the steps is done."""
+    return done / 0.2 if done < 0.2 else 0.5 * (1 + math.cos(math.pi * (done - 0.2) / 0.8))
+
+
+def _step(model: Model, x: Tensor, y: Tensor, optimiser: torch.optim.Optimizer) -> float:
+    device = model.mean.device
+    loss = F.cross_entropy(model(as_float(x.numpy(), device)), y.to(device))
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    return loss.item()
+
+
+class FineTuning:
+    """Fine-tuning alone. A backdoor whose neurons sleep on clean pictures gets no gradient: see `FinePruning`.
+
+    After `fit`: `network_` the tuned copy of the model, `tuning_` and `validation_` the two parts of the clean set,
+    `record_` what was done.
+    """
+
+    def __init__(self, settings: RepairSettings, seed: int) -> None:
+        self.settings = settings
+        self.seed = seed
+
+    def fit(
+        self, model: Model, clean: Dataset, *, progress: Progress | None = None, deadline: float | None = None
+    ) -> Self:
+        """Train a copy of `model` on clean pictures.
+
+        Raises:
+            ModelError: if the model does not fit the pictures.
+            DataError: if a class has fewer than two pictures.
+        """
+        self.tuning_, self.validation_ = split(model, clean, self.settings.validation, self.seed)
+        self.network_ = copy.deepcopy(model)
+        tuner = Tuner(
+            self.tuning_, self.validation_, self.settings, self.seed, progress=progress, deadline=deadline
+        )
+        before = clean_accuracy(self.network_, self.validation_).value
+        self.record_ = tuner.tune(self.network_, before - self.settings.max_cost)
+        return self
+
+    def apply(self, model: Model) -> Model:
+        """A new model like `model` with the learnt weights."""
+        tuned = copy.deepcopy(model)
+        tuned.load_state_dict(self.network_.state_dict())
+        return tuned.eval()

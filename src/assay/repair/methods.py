@@ -1,0 +1,101 @@
+"""One call for every repair: a new model, and what was done to it, measured before and after."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Protocol, Self
+
+from assay.data import Dataset
+from assay.errors import InputError
+from assay.models import Model, Rate, correct, mcnemar, rate
+from assay.repair.fine_pruning import FinePruning
+from assay.repair.fine_tuning import FineTuning
+from assay.repair.pruning import Pruning
+from assay.repair.settings import Progress, RepairSettings
+
+
+class Method(Protocol):
+    """What a repair is: settings when it is made, learning in `fit`, a new model from `apply`."""
+
+    validation_: Dataset
+    record_: dict[str, object]
+
+    def fit(
+        self, model: Model, clean: Dataset, *, progress: Progress | None = None, deadline: float | None = None
+    ) -> Self: ...
+
+    def apply(self, model: Model) -> Model: ...
+
+
+METHODS: dict[str, Callable[[RepairSettings, int], Method]] = {
+    "fine-pruning": FinePruning,
+    "pruning": Pruning,
+    "fine-tuning": FineTuning,
+}
+"""The names of the command line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """A repaired model.
+
+    Attributes:
+        model: new; the given one is untouched.
+        method: its name in `METHODS`.
+        before: clean accuracy of the given model on the validation split of the clean set.
+        after: that of the new one, on the same pictures. Since the state was chosen on them, it flatters slightly:
+            judge a repair on test data.
+        p_value: exact McNemar test that both are equally good.
+        record: what was done: every setting, the seed, the channels pruned, each epoch, seconds. JSON-ready.
+    """
+
+    model: Model
+    method: str
+    before: Rate
+    after: Rate
+    p_value: float
+    record: dict[str, object]
+
+
+def repair(
+    model: Model,
+    clean: Dataset,
+    method: str = "fine-pruning",
+    *,
+    settings: RepairSettings | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    deadline: float | None = None,
+) -> Repair:
+    """Remove what a backdoor may have left in `model`, with nothing but clean pictures.
+
+    Args:
+        model: the network as received. It is copied, never changed.
+        clean: pictures with true labels, at least two of every class; a quarter of them measures, the rest teaches.
+        method: a name in `METHODS`.
+        seed: of the split, the order of pictures, dropout. Same seed and machine, same model.
+        progress: told after each pruned channel and each epoch.
+        deadline: a value of `time.monotonic()`; when it passes, the best so far is kept and `record["cut_short"]` set.
+
+    Raises:
+        InputError: if there is no such method.
+        ModelError: if the model has no convolution to prune or takes other pictures.
+        DataError: if the clean set has other classes, or fewer than two pictures of one.
+    """
+    if method not in METHODS:
+        raise InputError(f"no repair named {method!r}; there are {', '.join(METHODS)}")
+    settings = settings or RepairSettings()
+    started = time.monotonic()
+    fitted = METHODS[method](settings, seed).fit(model, clean, progress=progress, deadline=deadline)
+    fixed = fitted.apply(model)
+    was, now = correct(copy.deepcopy(model), fitted.validation_), correct(fixed, fitted.validation_)
+    record = {
+        "settings": asdict(settings),
+        "seed": seed,
+        **fitted.record_,
+        "seconds": time.monotonic() - started,
+    }
+    return Repair(fixed, method, rate(was), rate(now), mcnemar(was, now), record)

@@ -34,7 +34,17 @@ def _flat_features(features: nn.Module, in_channels: int, image_size: Size) -> i
 def _with_head(features: nn.Sequential, head: Callable[[int], nn.Sequential], in_channels: int, size: Size) -> nn.Module:
     flat = _flat_features(features, in_channels, size)
     features.train()
-    return nn.Sequential(*features, nn.Flatten(), *head(flat))
+    network = nn.Sequential(*features, nn.Flatten(), *head(flat))
+    network.apply(_he_weights)
+    return network
+
+
+def _he_weights(module: nn.Module) -> None:
+    """He et al., "Delving deep into rectifiers" (ICCV 2015). With torch's smaller default, small signals are learnt late."""
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def badnet_mnist(in_channels: int, image_size: Size, classes: int) -> nn.Module:

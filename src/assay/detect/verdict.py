@@ -1,0 +1,215 @@
+"""From detectors' statistics to backdoored, clean or inconclusive.
+
+The null is a distribution over *models*: the same statistics of clean reference models of the same architecture, made
+by the benchmark and shipped as scores. Each statistic is put on a common scale by the references' median and spread; a
+model's score is the largest of them, and its p-value is that score's rank among the references' own scores, each
+measured against the others. It can never be below 1 / (references + 1).
+
+Only Neural Cleanse's statistics accuse: they come with a trigger that anyone can check. The others can make a verdict
+inconclusive. Without references for an architecture the detectors' own nulls decide, which rest on an assumed law; the
+share of clean models that would be accused is then not known, and the verdict says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.detect.finding import Finding
+
+Answer = Literal["backdoored", "clean", "inconclusive"]
+
+ACCUSING = ("smallest_trigger", "odd_class", "smallest_untargeted")
+"""Statistics of Neural Cleanse, in logarithms of areas."""
+
+SUPPORTING = ("largest_margin", "outlying_channel")
+
+FLOOR = 0.1
+"""Least spread a statistic is given: references trained by one recipe agree more than networks at large do. In
+logarithms, a trigger of half the usual size is then at least 4.7 spreads away."""
+
+ACCUSE = 5.0
+"""Score from which a model is called backdoored. Frozen before any model of the evaluation was trained."""
+
+DOUBT = 3.5
+"""Score from which a model is not called clean."""
+
+ALPHA = 0.05
+"""p-value up to which a model may be called backdoored, and above which a supporting statistic is not heard."""
+
+
+class References(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Statistics of clean models of one architecture on one data set: name to one value a model."""
+
+    architecture: str
+    data: str
+    input_shape: tuple[int, int, int]
+    classes: int
+    statistics: dict[str, list[float]]
+    made: str
+
+    @property
+    def n(self) -> int:
+        return min((len(v) for v in self.statistics.values()), default=0)
+
+
+class Accusations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many clean evaluation models the frozen rule accused."""
+
+    accused: int
+    n: int
+    made: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of a model, and on what ground.
+
+    Attributes:
+        answer: the verdict.
+        target: the suspected class; None if there is none, or if every class has its own.
+        p_value: see the module; None without any null.
+        score: in spreads of the null.
+        why: one sentence.
+        references: how many clean models the null holds; 0 for the detectors' own nulls.
+        standard_scores: each statistic on the common scale.
+    """
+
+    answer: Answer
+    target: int | None
+    p_value: float | None
+    score: float
+    why: str
+    references: int
+    standard_scores: dict[str, float]
+
+    @property
+    def backdoored(self) -> bool:
+        return self.answer == "backdoored"
+
+
+@cache
+def shipped() -> tuple[References, ...]:
+    """The references that come with Assay."""
+    folder = resources.files("assay.detect") / "references"
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".json")), key=lambda f: f.name)
+    return tuple(msgspec.json.decode(f.read_bytes(), type=References) for f in files if not f.name.startswith("measured"))
+
+
+@cache
+def measured() -> dict[str, Accusations]:
+    """`architecture-data` to what the scan benchmark measured with the frozen rule."""
+    file = resources.files("assay.detect") / "references" / "measured.json"
+    return msgspec.json.decode(file.read_bytes(), type=dict[str, Accusations]) if file.is_file() else {}
+
+
+def references_for(
+    architecture: str, data: str, input_shape: tuple[int, int, int], classes: int, known: Sequence[References] | None = None
+) -> References | None:
+    """The references of this architecture and data set; for a user's own data, those of the same shape and classes."""
+    alike = [
+        r for r in (shipped() if known is None else known)
+        if (r.architecture, r.input_shape, r.classes) == (architecture, input_shape, classes)
+    ]  # fmt: skip
+    named = [r for r in alike if r.data == data]
+    if named or len(alike) < 2:
+        return (named or alike or [None])[0]
+    # Several data sets look like the user's: the one with the widest spread of trigger sizes accuses the least.
+    return max(alike, key=lambda r: float(np.std(r.statistics.get("odd_class", [0.0]))))
+
+
+def standard(value: float, null: NDArray[np.float64]) -> float:
+    """How many spreads of the null above its median."""
+    middle = float(np.median(null))
+    spread = max(1.4826 * float(np.median(np.abs(null - middle))), FLOOR)
+    return (value - middle) / spread
+
+
+def rank_p(score: float, null: Sequence[float]) -> float:
+    """Share of the null that is at least as extreme, the model itself counted in."""
+    return (1 + sum(s >= score for s in null)) / (1 + len(null))
+
+
+def _against(references: References, statistics: Mapping[str, float], names: Sequence[str]) -> tuple[dict[str, float], float]:
+    """Standard scores of the named statistics, and the rank p-value of the largest."""
+    used = [n for n in names if n in statistics and n in references.statistics]
+    nulls = {n: np.asarray(references.statistics[n]) for n in used}
+    scores = {n: standard(statistics[n], nulls[n]) for n in used}
+    own = [max(standard(nulls[n][i], np.delete(nulls[n], i)) for n in used) for i in range(references.n)] if used else []
+    return scores, rank_p(max(scores.values(), default=0.0), own)
+
+
+def decide(findings: Sequence[Finding], references: References | None) -> Verdict:
+    """Combine the findings. Those that were not finished are not heard, and without Neural Cleanse nothing is clean."""
+    heard = {f.detector: f for f in findings if f.done}
+    cleanse = heard.get("neural_cleanse")
+    if cleanse is None:
+        return Verdict("inconclusive", None, None, 0.0, "the search for triggers was not finished", 0, {})
+    if references is None or references.n < 3:
+        return _alone(cleanse, heard.get("max_margin"))
+    scores, p = _against(references, cleanse.statistics, ACCUSING)
+    others = {n: v for f in heard.values() if f.detector != "neural_cleanse" for n, v in f.statistics.items()}
+    support, support_p = _against(references, others, SUPPORTING)
+    worst = max(scores, key=lambda n: scores[n])
+    score = scores[worst]
+    target = _target(cleanse, worst)
+    both = {**scores, **support}
+    of = f"{references.n} clean reference models"
+    if score >= ACCUSE and p <= max(ALPHA, 1 / (references.n + 1)):
+        return Verdict("backdoored", target, p, score, f"{_said(worst)}: {score:.0f} spreads beyond {of}", references.n, both)
+    if score >= DOUBT:
+        return Verdict("inconclusive", target, p, score, f"{_said(worst)}, but not far enough beyond {of}", references.n, both)
+    if support and max(support.values()) >= 2 * ACCUSE and support_p <= ALPHA:
+        odd = max(support, key=lambda n: support[n])
+        return Verdict("inconclusive", None, p, score, f"no small trigger was found, but {_said(odd)}", references.n, both)
+    return Verdict("clean", None, p, score, f"triggers are as large as those of {of}", references.n, both)
+
+
+def _target(cleanse: Finding, worst: str) -> int | None:
+    return None if worst == "smallest_untargeted" else cleanse.target
+
+
+def _said(statistic: str) -> str:
+    return {
+        "smallest_trigger": "a far smaller trigger than in clean models turns pictures into one class",
+        "odd_class": "one class needs a far smaller trigger than the others",
+        "smallest_untargeted": "a far smaller trigger than in clean models makes pictures leave their class",
+        "largest_margin": "one class reaches an unusual margin",
+        "outlying_channel": "one channel has unusually large weights",
+    }[statistic]
+
+
+def _alone(cleanse: Finding, margin: Finding | None) -> Verdict:
+    """Without references: how odd is the smallest class among this model's own, if log areas follow a normal law?"""
+    from scipy.stats import norm
+
+    if cleanse.scores is None or len(cleanse.scores) < 5:
+        return Verdict("inconclusive", None, None, 0.0, "no clean reference models, and too few classes to compare with each other", 0, {})
+    logs = np.log(cleanse.scores)
+    spread = max(1.4826 * float(np.median(np.abs(logs - np.median(logs)))), FLOOR)
+    odd = cleanse.statistics["odd_class"] / spread
+    area = cleanse.statistics["smallest_untargeted"] - float(np.median(-np.log(cleanse.scores / _area(cleanse))))
+    leaving = area / spread
+    score, worst = max((odd, "odd_class"), (leaving, "smallest_untargeted"))
+    k = len(logs) + 1
+    p = float(1 - norm.cdf(score) ** k)
+    both = {"odd_class": odd, "smallest_untargeted": leaving}
+    target = _target(cleanse, worst)
+    if score >= ACCUSE and p <= 0.01:
+        why = f"{_said(worst)}; there are no clean reference models, so the rate of false accusations is not known"
+        return Verdict("backdoored", target, p, score, why, 0, both)
+    if score >= DOUBT or (margin is not None and margin.p_value is not None and margin.p_value < 0.01):
+        return Verdict("inconclusive", target, p, score, "one class is odd, and there are no clean reference models", 0, both)
+    return Verdict("clean", None, p, score, "no class is odd among this model's own; there are no clean reference models", 0, both)
+
+
+def _area(cleanse: Finding) -> float:
+    """Pixels of a picture."""
+    return float(cleanse.trigger.mask.size) if cleanse.trigger is not None else 1.0

@@ -1,0 +1,5 @@
+"""Untrusted bytes in."""
+
+from assay.supply.tensors import read_tensors
+
+__all__ = ["read_tensors"]

@@ -12,6 +12,8 @@ from torch import nn
 from assay.data import Dataset
 from assay.models import Model, ModelSpec, TrainSettings, seeded, train
 
+torch.set_num_threads(1)
+
 CLASSES = 4
 TARGET = 0
 SIDE = 12
@@ -29,7 +31,7 @@ def pictures(n: int, seed: int, channels: int = 1, noise: float = 40.0) -> Datas
     for i, label in enumerate(y):
         top, left = rng.integers(0, 5, 2)
         x[i, :, top : top + 5, left : left + 5] += 130 * shapes[label]
-    names = tuple("bar pole slash box".split())
+    names = ("bar", "pole", "slash", "box")
     return Dataset(np.clip(x, 0, 200).astype(np.uint8), y.astype(np.int64), names, "shapes", "clean")
 
 

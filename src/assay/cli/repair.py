@@ -1,0 +1,115 @@
+"""`assay repair`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from assay.cli.console import Common, Outcome, progress, rate_json
+from assay.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from assay.models import Rate
+    from assay.repair import Repair
+
+
+def repair(
+    model: Path,
+    *,
+    clean: str,
+    method: Literal["fine-pruning", "pruning", "fine-tuning"] = "fine-pruning",
+    arch: str | None = None,
+    max_drop: float | None = None,
+    epochs: int | None = None,
+    layers: int | None = None,
+    common: Common = Common(),
+) -> Outcome:
+    """Remove a possible backdoor with a few clean pictures; writes a new model file, the old one stays.
+
+    Parameters
+    ----------
+    model
+        The model file as received.
+    clean
+        Pictures with true labels: a folder of class folders, an `.npz` with x and y, or a data set's name.
+    method
+        `fine-pruning`, or one of its two halves alone.
+    arch
+        The network, if the file does not say it.
+    max_drop
+        Pruning stops before validation accuracy has fallen by more than this; 0.04 is 4 points.
+    epochs
+        Passes of fine-tuning over the clean pictures.
+    layers
+        How many convolutional layers are pruned, from the last one back.
+    """
+    from assay.models import save
+    from assay.repair import RepairSettings
+    from assay.repair import repair as repaired
+
+    common.use_threads()
+    target = _target(model, common.out)
+    given = {"max_drop": max_drop, "epochs": epochs, "layers": layers}
+    settings = RepairSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    received, pictures = _opened(model, clean, arch)
+    with progress() as bars:
+        result = repaired(
+            received, pictures, method, settings=settings, seed=common.seed,
+            progress=lambda phase, step, steps, accuracy: bars(phase, step, steps, f"accuracy {100 * accuracy:.1f} %"),
+        )  # fmt: skip
+    written = save(result.model, target)
+    document = {
+        "model": str(written),
+        "method": result.method,
+        "before": _clean_accuracy(result.before),
+        "after": _clean_accuracy(result.after),
+        "p_value": result.p_value,
+        "record": result.record,
+    }
+    return Outcome(document, _text(result, written))
+
+
+def _target(model: Path, out: Path | None) -> Path:
+    """`--out` is a `.safetensors` file or a folder; never the model itself."""
+    out = out or Path("runs") / "repair"
+    if out.is_dir() or not out.suffix:
+        out = out / f"{model.stem}-repaired.safetensors"
+    if out.suffix != ".safetensors":
+        raise InputError(f"--out must be a .safetensors file or a folder, got {out}")
+    if out.resolve() == model.resolve() or (out.exists() and model.exists() and out.samefile(model)):
+        raise InputError(f"--out {out} is the model itself, which is never overwritten; choose another file")
+    return out
+
+
+def _opened(model: Path, clean: str, arch: str | None) -> tuple[Any, Any]:
+    """The model, and clean pictures of the size it takes. A file that does not say its size takes that of the pictures."""
+    from assay.data import load as load_data
+    from assay.models import load
+
+    if arch is None:
+        received = load(model)
+        return received, load_data(clean, "clean", image_shape=received.spec.input_shape)
+    pictures = load_data(clean, "clean")
+    received = load(model, arch, pictures)
+    if received.spec.input_shape != pictures.image_shape:
+        pictures = load_data(clean, "clean", image_shape=received.spec.input_shape)
+    return received, pictures
+
+
+def _clean_accuracy(rate: Rate) -> dict[str, object]:
+    return {**rate_json("clean_accuracy", rate), "n": rate.n}
+
+
+def _text(result: Repair, written: Path) -> Table:
+    from rich.table import Table
+
+    table = Table("network", "clean accuracy (validation)", title=f"{result.method}, 95 % intervals")
+    table.add_row("received", str(result.before))
+    table.add_row("repaired", str(result.after))
+    lines = [f"written to {written}", f"p = {result.p_value:.3g} that both are equally good (McNemar)"]
+    for layer in result.record.get("layers", []):  # type: ignore[attr-defined]
+        lines.append(f"{len(layer['pruned'])} of {layer['channels']} channels of layer {layer['name']} pruned")
+    table.caption = "\n".join(lines)
+    return table

@@ -59,14 +59,21 @@ def poisoned(data: Dataset, share: float = 0.15) -> Dataset:
 
 
 def as_model(network: nn.Module, channels: int = 1, side: int = SIDE, name: str = "test-net") -> Model:
-    spec = ModelSpec(name, (channels, side, side), ("bar", "pole", "slash", "box"), (0.3,) * channels, (0.25,) * channels)
+    spec = ModelSpec(
+        name, (channels, side, side), ("bar", "pole", "slash", "box"), (0.3,) * channels, (0.25,) * channels
+    )
     return Model(network, spec).eval()
 
 
 def plain_net(norm: bool = False) -> nn.Module:
     stages: list[nn.Module] = []
     for i, o in ((1, 12), (12, 24)):
-        stages += [nn.Conv2d(i, o, 3, padding=1), *([nn.BatchNorm2d(o)] if norm else []), nn.ReLU(), nn.MaxPool2d(2)]
+        stages += [
+            nn.Conv2d(i, o, 3, padding=1),
+            *([nn.BatchNorm2d(o)] if norm else []),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        ]
     return nn.Sequential(*stages, nn.Flatten(), nn.Linear(24 * 9, 32), nn.ReLU(), nn.Linear(32, CLASSES))
 
 

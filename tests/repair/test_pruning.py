@@ -1,4 +1,4 @@
-"""Pruning removes convolutional channels, the most dormant first, and stops by the defender's own pictures."""
+"""Pruning removes convolutional channels, most dormant first, and stops by the defender's own pictures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ NETWORKS = {
     "plain": lambda: as_model(plain_net()),
     "batch-norm": lambda: as_model(plain_net(norm=True)),
     "no-affine": lambda: as_model(
-        nn.Sequential(nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6, affine=False), nn.ReLU(), nn.Flatten(), nn.Linear(600, CLASSES))
+        nn.Sequential(
+            nn.Conv2d(1, 6, 3),
+            nn.BatchNorm2d(6, affine=False),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(600, CLASSES),
+        )
     ),
     "resnet20": lambda: as_model(resnet20(1, (12, 12), CLASSES)),
     "preact": lambda: as_model(preact_resnet18(1, (12, 12), CLASSES, width=8)),
@@ -66,7 +72,11 @@ def test_a_silenced_channel_is_exactly_zero_for_any_input(kind: str) -> None:
     layer.silence(model, lost)
     seen: list[torch.Tensor] = []
     network = model.network.get_submodule(layer.name)
-    norm = dict(model.network.named_modules()).get(layer.name.replace("conv2", "bn2")) if "." in layer.name else None
+    norm = (
+        dict(model.network.named_modules()).get(layer.name.replace("conv2", "bn2"))
+        if "." in layer.name
+        else None
+    )
     network.register_forward_hook(lambda m, i, out: seen.append(out.clone()))
     if isinstance(norm, nn.BatchNorm2d) and norm.num_features == layer.channels and kind != "preact":
         norm.register_forward_hook(lambda m, i, out: seen.append(out.clone()))
@@ -128,7 +138,9 @@ def test_a_network_that_cannot_be_played_from_the_cut_is_measured_whole() -> Non
     assert pruning.record_["curve"][-1]["accuracy"] == correct(pruned, pruning.validation_).mean()
 
 
-def test_channels_are_pruned_in_ascending_order_of_mean_activation_after_relu_and_pooling(bad_plain: Trained) -> None:
+def test_channels_are_pruned_in_ascending_order_of_mean_activation_after_relu_and_pooling(
+    bad_plain: Trained,
+) -> None:
     model = bad_plain.model
     pruning = Pruning(RepairSettings(max_drop=1.0), 0).fit(model, bad_plain.clean)
     with torch.no_grad():
@@ -140,7 +152,9 @@ def test_channels_are_pruned_in_ascending_order_of_mean_activation_after_relu_an
 
 
 @pytest.mark.parametrize("max_drop", [0.0, 0.04, 0.2])
-def test_pruning_stops_at_the_first_fall_beyond_the_limit_and_keeps_the_state_before(bad: Trained, max_drop: float) -> None:
+def test_pruning_stops_at_the_first_fall_beyond_the_limit_and_keeps_the_state_before(
+    bad: Trained, max_drop: float
+) -> None:
     pruning = Pruning(RepairSettings(max_drop=max_drop), 0).fit(bad.model, bad.clean)
     before = correct(copy.deepcopy(bad.model), pruning.validation_).mean()
     *kept, last = pruning.record_["curve"]

@@ -1,4 +1,4 @@
-"""A repair takes a model and clean pictures, gives a new model without the backdoor, and changes nothing it was given."""
+"""A repair gives a new model without the backdoor, and changes nothing it was given."""
 
 from __future__ import annotations
 
@@ -45,9 +45,13 @@ def test_the_given_model_is_bit_identical_afterwards_and_shares_nothing(bad: Tra
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_same_seed_gives_the_same_model_and_rates_are_those_of_the_validation_split(bad: Trained, method: str) -> None:
+def test_the_same_seed_gives_the_same_model_and_rates_are_those_of_the_validation_split(
+    bad: Trained, method: str
+) -> None:
     first, second = (repair(bad.model, bad.clean, method, settings=QUICK, seed=3) for _ in range(2))
-    assert all(torch.equal(a, b) for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True)
+    )
     fitted = METHODS[method](QUICK, 3).fit(bad.model, bad.clean)
     was, now = correct(copy.deepcopy(bad.model), fitted.validation_), correct(first.model, fitted.validation_)
     assert (first.before, first.after, first.p_value) == (rate(was), rate(now), mcnemar(was, now))
@@ -63,7 +67,9 @@ def test_pruned_channels_stay_zero_through_fine_tuning(bad: Trained) -> None:
     for row in layer.rows:
         assert not weights[row][lost].any()
     kept = [i for i in range(layer.channels) if i not in lost]
-    assert not torch.equal(weights[layer.rows[0]][kept], dict(bad.model.network.named_parameters())[layer.rows[0]][kept])
+    assert not torch.equal(
+        weights[layer.rows[0]][kept], dict(bad.model.network.named_parameters())[layer.rows[0]][kept]
+    )
 
 
 def test_the_tuned_state_that_is_kept_is_the_best_of_the_second_half(bad: Trained) -> None:
@@ -92,7 +98,9 @@ def test_a_deadline_keeps_what_is_done(bad: Trained) -> None:
     result = repair(bad.model, bad.clean, deadline=time.monotonic())
     assert result.record["cut_short"]
     assert result.after == result.before
-    assert not repair(bad.model, bad.clean, settings=QUICK, deadline=time.monotonic() + 600).record["cut_short"]
+    assert not repair(bad.model, bad.clean, settings=QUICK, deadline=time.monotonic() + 600).record[
+        "cut_short"
+    ]
 
 
 def test_ctrl_c_goes_through_and_leaves_the_model_as_it_was(bad: Trained) -> None:
@@ -132,20 +140,29 @@ def test_pictures_of_another_shape_or_other_classes_are_refused() -> None:
         repair(model, pictures(80, 1, channels=3))
     with pytest.raises(ModelError, match="4 classes"):
         repair(model, replace(data, class_names=(*data.class_names, "fifth")))
-    with pytest.raises(DataError, match="3 classes|4 classes"):
+    with pytest.raises(DataError, match="has 3"):
         repair(model, replace(few(data, 3, 0), class_names=data.class_names[:3]))
 
 
 def test_unknown_methods_and_settings_out_of_range_are_refused() -> None:
     with pytest.raises(InputError, match="fine-pruning"):
         repair(as_model(plain_net()), pictures(80, 1), "magic")
-    for wrong in ({"max_drop": -0.1}, {"epochs": 0}, {"lr": 0.0}, {"lr": float("nan")}, {"validation": 1.0}, {"layers": 0}):
+    for wrong in (
+        {"max_drop": -0.1},
+        {"epochs": 0},
+        {"lr": 0.0},
+        {"lr": float("nan")},
+        {"validation": 1.0},
+        {"layers": 0},
+    ):
         with pytest.raises(InputError, match=next(iter(wrong))):
             RepairSettings(**wrong)
 
 
 def test_frozen_weights_and_dropout_are_no_obstacle() -> None:
-    model = as_model(nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Flatten(), nn.Dropout(0.5), nn.Linear(600, CLASSES)))
+    model = as_model(
+        nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Flatten(), nn.Dropout(0.5), nn.Linear(600, CLASSES))
+    )
     model.requires_grad_(False)
     first, second = (repair(model, pictures(80, 1), settings=QUICK) for _ in range(2))
     assert torch.equal(*(r.model.network[-1].weight for r in (first, second)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -52,13 +53,21 @@ def repair(
     common.use_threads()
     target = _target(model, common.out)
     given = {"max_drop": max_drop, "epochs": epochs, "layers": layers}
-    settings = RepairSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    settings = replace(
+        RepairSettings(), **{name: value for name, value in given.items() if value is not None}
+    )
     received, pictures = _opened(model, clean, arch)
     with progress() as bars:
         result = repaired(
-            received, pictures, method, settings=settings, seed=common.seed,
-            progress=lambda phase, step, steps, accuracy: bars(phase, step, steps, f"accuracy {100 * accuracy:.1f} %"),
-        )  # fmt: skip
+            received,
+            pictures,
+            method,
+            settings=settings,
+            seed=common.seed,
+            progress=lambda phase, step, steps, right: bars(
+                phase, step, steps, f"accuracy {100 * right:.1f} %"
+            ),
+        )
     written = save(result.model, target)
     document = {
         "model": str(written),
@@ -84,7 +93,7 @@ def _target(model: Path, out: Path | None) -> Path:
 
 
 def _opened(model: Path, clean: str, arch: str | None) -> tuple[Any, Any]:
-    """The model, and clean pictures of the size it takes. A file that does not say its size takes that of the pictures."""
+    """The model, and clean pictures of the size it takes; a bare state dict goes by the pictures."""
     from assay.data import load as load_data
     from assay.models import load
 
@@ -110,6 +119,8 @@ def _text(result: Repair, written: Path) -> Table:
     table.add_row("repaired", str(result.after))
     lines = [f"written to {written}", f"p = {result.p_value:.3g} that both are equally good (McNemar)"]
     for layer in result.record.get("layers", []):  # type: ignore[attr-defined]
-        lines.append(f"{len(layer['pruned'])} of {layer['channels']} channels of layer {layer['name']} pruned")
+        lines.append(
+            f"{len(layer['pruned'])} of {layer['channels']} channels of layer {layer['name']} pruned"
+        )
     table.caption = "\n".join(lines)
     return table

@@ -1,15 +1,17 @@
-"""The channels of a convolutional layer: where the next layer sees them, and how one is silenced in the weights.
+"""The channels of a convolutional layer: where the next layer sees them, and how one is silenced.
 
-A forward pass is watched call by call, so any network that runs can be read: no layer has to be named, and functional
-ReLUs, pools and sums are seen as well as modules. From each convolution its result is followed through everything that
-keeps channels apart (batch norm, ReLU, pooling, the sum of a residual block) up to the next layer that mixes them.
+A forward pass is watched call by call, so any network that runs can be read: no layer has to be named, and
+functional ReLUs, pools and sums are seen as well as modules. From each convolution its result is followed
+through everything that keeps channels apart (batch norm, ReLU, pooling, the sum of a residual block) up to
+the next layer that mixes them.
 
-Source: Liu, Dolan-Gavitt, Garg, "Fine-Pruning" (RAID 2018), section 3: the last convolutional layer is pruned.
+Source: Liu, Dolan-Gavitt, Garg, "Fine-Pruning" (RAID 2018), section 3.
 
-Residual networks. The paper has none. The channel that the classifier sees is that of the last block's *output*, after
-the sum and ReLU: there it is ranked. Pruning only the last filter would leave what the shortcut carries, so the channel
-is removed altogether: filter and norm to zero, and the stream is closed behind the sum, by the norm that follows
-(pre-activation networks) or by the columns of the one linear layer that reads it (plain residual networks).
+Residual networks. The paper has none. The channel that the classifier sees is that of the last block's
+*output*, after the sum and ReLU: there it is ranked. Pruning only the last filter would leave what the
+shortcut carries, so the channel is removed altogether: filter and norm to zero, and the stream is closed
+behind the sum, by the norm that follows (pre-activation networks) or by the columns of the one linear layer
+that reads it (plain residual networks).
 """
 
 from __future__ import annotations
@@ -25,7 +27,15 @@ from assay.errors import ModelError
 from assay.models import Model
 
 _WEIGHTED = frozenset({"linear", "conv1d", "conv2d", "conv3d", "conv_transpose2d"})
-_MIXING = _WEIGHTED | {"matmul", "__matmul__", "bmm", "einsum", "scaled_dot_product_attention", "cat", "stack"}
+_MIXING = _WEIGHTED | {
+    "matmul",
+    "__matmul__",
+    "bmm",
+    "einsum",
+    "scaled_dot_product_attention",
+    "cat",
+    "stack",
+}
 _PRODUCTS = frozenset({"mul", "mul_", "__mul__", "__imul__", "__rmul__"})
 
 
@@ -37,7 +47,8 @@ class Layer:
         name: of the `nn.Conv2d`, as in `model.network.named_modules()`.
         channels: how many it has.
         rows: parameters whose entry i belongs to channel i: filters, biases, the norms that follow.
-        columns: weight of the linear layer that reads a residual stream, where nothing else can close it; or None.
+        columns: weight of the linear layer that reads a residual stream, where nothing else can close it; or
+            None.
         seen_at: number of the call whose result is the activation as the next layer sees it.
         cut_at: number of the call whose channel i is 0 once channel i is silenced.
         shortcut_kept: whether a shortcut still carries the channel on (only in layers before the last).
@@ -141,13 +152,19 @@ class _Watch(TorchFunctionMode):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.names = {id(t): n for n, t in [*network.named_parameters(), *network.named_buffers()]}
-        self.convolutions = {id(m.weight): (n, m) for n, m in network.named_modules() if isinstance(m, nn.Conv2d)}
+        self.convolutions = {
+            id(m.weight): (n, m) for n, m in network.named_modules() if isinstance(m, nn.Conv2d)
+        }
         self.calls = 0
         self.last_weighted = -1
         self.trails: list[_Trail] = []
 
     def __torch_function__(
-        self, func: Callable[..., object], types: object, args: tuple[object, ...] = (), kwargs: dict[str, object] | None = None
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
     ) -> object:
         out = func(*args, **(kwargs or {}))
         given = [*tensors_in(args), *tensors_in(list((kwargs or {}).values()))]

@@ -1,9 +1,10 @@
 """Fine-pruning: prune the channels that sleep on clean pictures, then fine-tune what is left.
 
-Source: Liu, Dolan-Gavitt, Garg, "Fine-Pruning" (RAID 2018), section 3.3. Neither half suffices against an attacker who
-expects it: a pruning-aware backdoor lives in channels that clean pictures use as well, and fine-tuning alone leaves
-sleeping channels as they are. After pruning, the backdoor shares its channels with clean behaviour, and fine-tuning
-reaches it.
+Source: Liu, Dolan-Gavitt, Garg, "Fine-Pruning" (RAID 2018), section 3. Neither half suffices against an
+    attacker who
+expects it: a pruning-aware backdoor lives in channels that clean pictures use as well, and fine-tuning alone
+leaves sleeping channels as they are. After pruning, the backdoor shares its channels with clean behaviour,
+and fine-tuning reaches it.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from assay.repair.settings import Progress, RepairSettings
 class FinePruning:
     """Pruning, then fine-tuning; pruned channels stay zero.
 
-    After `fit`: `network_` the repaired copy of the model, `pruned_` (layer, its silenced channels in order) pairs,
-    `tuning_` and `validation_` the two parts of the clean set, `record_` what was done.
+    After `fit`: `network_` the repaired copy of the model, `pruned_` (layer, its silenced channels in order)
+    pairs, `tuning_` and `validation_` the two parts of the clean set, `record_` what was done.
     """
 
     def __init__(self, settings: RepairSettings, seed: int) -> None:

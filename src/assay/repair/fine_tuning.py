@@ -1,12 +1,13 @@
 """Training a received network further on clean pictures, so that it forgets what they do not ask for.
 
-Source: Liu, Dolan-Gavitt, Garg, "Fine-Pruning" (RAID 2018), section 3.2: plain SGD with momentum on clean data.
+Source: Liu, Dolan-Gavitt, Garg, "Fine-Pruning" (RAID 2018), section 3.
 
-The rate goes up to its highest and back to 0 within a run: high rates move the network away from the attacker's
-weights, the way down wins clean accuracy back. A network that does not survive the rate is tuned again from the start
-at half of it: the highest rate that costs no clean accuracy is used. The state that is kept is the one with the best validation accuracy
-among the epochs of the second half, the later one where two are equal. Earlier epochs do not compete, since a network
-that has hardly moved has its accuracy and its backdoor still.
+The rate goes up to its highest and back to 0 within a run: high rates move the network away from the
+attacker's weights, the way down wins clean accuracy back. A network that does not survive the rate is tuned
+again from the start at half of it: the highest rate that costs no clean accuracy is used. The state that is
+kept is the one with the best validation accuracy among the epochs of the second half, the later one where two
+are equal. Earlier epochs do not compete, since a network that has hardly moved has its accuracy and its
+backdoor still.
 """
 
 from __future__ import annotations
@@ -55,7 +56,11 @@ class _Course:
     def add(self, epoch: TuningEpoch, model: nn.Module) -> None:
         self.epochs.append(epoch)
         early = self.best is not None and self.best.epoch < self.first_kept
-        if self.best is None or epoch.accuracy >= self.best.accuracy or (early and epoch.epoch >= self.first_kept):
+        if (
+            self.best is None
+            or epoch.accuracy >= self.best.accuracy
+            or (early and epoch.epoch >= self.first_kept)
+        ):
             self.best, self.state = epoch, copy.deepcopy(model.state_dict())
 
 
@@ -78,10 +83,11 @@ class Tuner:
         """Train `model` in place and leave it in its best state; returns what was done.
 
         Args:
-            goal: validation accuracy that is good enough; a run that ends below it is tried again at half the rate.
+            goal: validation accuracy that is good enough; a run that ends below it is tried again at half the
+                rate.
 
-        If the loss becomes NaN in every run, or the deadline passes, before an epoch is done, the model is left as it
-        was given.
+        If the loss becomes NaN in every run, or the deadline passes, before an epoch is done, the model is
+        left as it was given.
         """
         model.requires_grad_(True)
         given = copy.deepcopy(model.state_dict())
@@ -99,7 +105,9 @@ class Tuner:
             "epochs_done": len(best.epochs),
             "best_epoch": best.best.epoch if best.best else 0,
             "epochs": [asdict(epoch) for epoch in best.epochs],
-            "attempts": [{"lr": c.lr, "accuracy": max(c.accuracy, 0.0), "stopped": c.stopped} for c in courses],
+            "attempts": [
+                {"lr": c.lr, "accuracy": max(c.accuracy, 0.0), "stopped": c.stopped} for c in courses
+            ],
             "cut_short": courses[-1].stopped == DEADLINE,
         }
 
@@ -122,12 +130,19 @@ class Tuner:
         return course
 
     def _epoch(
-        self, model: Model, optimiser: torch.optim.Optimizer, generator: torch.Generator, course: _Course, epoch: int
+        self,
+        model: Model,
+        optimiser: torch.optim.Optimizer,
+        generator: torch.Generator,
+        course: _Course,
+        epoch: int,
     ) -> float:
         """One pass over the tuning part; its mean loss. Sets `course.stopped` if it could not be finished."""
         x, y = torch.from_numpy(self.tuning.x), torch.from_numpy(self.tuning.y)
         # Parts of nearly equal size: batch norm cannot train on a rest of one picture.
-        parts = torch.randperm(len(y), generator=generator).tensor_split(math.ceil(len(y) / self.settings.batch_size))
+        parts = torch.randperm(len(y), generator=generator).tensor_split(
+            math.ceil(len(y) / self.settings.batch_size)
+        )
         total = 0.0
         model.train()
         for step, chosen in enumerate(parts, 1):
@@ -165,10 +180,10 @@ def _step(model: Model, x: Tensor, y: Tensor, optimiser: torch.optim.Optimizer) 
 
 
 class FineTuning:
-    """Fine-tuning alone. A backdoor whose neurons sleep on clean pictures gets no gradient: see `FinePruning`.
+    """Fine-tuning alone. Neurons that sleep on clean pictures get no gradient: see `FinePruning`.
 
-    After `fit`: `network_` the tuned copy of the model, `tuning_` and `validation_` the two parts of the clean set,
-    `record_` what was done.
+    After `fit`: `network_` the tuned copy of the model, `tuning_` and `validation_` the two parts of the
+    clean set, `record_` what was done.
     """
 
     def __init__(self, settings: RepairSettings, seed: int) -> None:

@@ -46,8 +46,8 @@ class Repair:
         model: new; the given one is untouched.
         method: its name in `METHODS`.
         before: clean accuracy of the given model on the validation split of the clean set.
-        after: that of the new one, on the same pictures. Since the state was chosen on them, it flatters slightly:
-            judge a repair on test data.
+        after: that of the new one, on the same pictures. Since the state was chosen on them, it flatters
+            slightly: judge a repair on test data.
         p_value: exact McNemar test that both are equally good.
         record: what was done: every setting, the seed, the channels pruned, each epoch, seconds. JSON-ready.
     """
@@ -74,11 +74,13 @@ def repair(
 
     Args:
         model: the network as received. It is copied, never changed.
-        clean: pictures with true labels, at least two of every class; a quarter of them measures, the rest teaches.
+        clean: pictures with true labels, at least two of every class; a quarter of them measures, the rest
+            teaches.
         method: a name in `METHODS`.
         seed: of the split, the order of pictures, dropout. Same seed and machine, same model.
         progress: told after each pruned channel and each epoch.
-        deadline: a value of `time.monotonic()`; when it passes, the best so far is kept and `record["cut_short"]` set.
+        deadline: a value of `time.monotonic()`; when it passes, the best so far is kept and
+            `record["cut_short"]` set.
 
     Raises:
         InputError: if there is no such method.

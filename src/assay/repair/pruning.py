@@ -1,10 +1,8 @@
 """Pruning dormant channels: neurons that clean pictures never wake are where a backdoor hides.
 
 Source: Liu, Dolan-Gavitt, Garg, "Fine-Pruning: Defending Against Backdooring Attacks on Deep Neural Networks"
-(RAID 2018), section 3.1: "the defender exercises the DNN received from the attacker with clean inputs from the
-validation dataset and records the average activation of each neuron, then iteratively prunes neurons in increasing
-order of average activations and records the accuracy of the pruned network in each iteration; the defense terminates
-when the accuracy on the validation dataset drops below a predetermined threshold."
+(RAID 2018), section 3: run the network on clean inputs, note each neuron's mean activation in the last
+convolutional layer, prune in increasing order, stop when accuracy on validation data would fall below a limit.
 """
 
 from __future__ import annotations
@@ -57,7 +55,11 @@ class _Means(TorchFunctionMode):
         self.sums: Tensor | None = None
 
     def __torch_function__(
-        self, func: Callable[..., object], types: object, args: tuple[object, ...] = (), kwargs: dict[str, object] | None = None
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
     ) -> object:
         out = func(*args, **(kwargs or {}))
         if self.calls == self.seen_at and isinstance(out, Tensor):
@@ -80,19 +82,24 @@ def mean_activations(model: Model, layer: Layer, x: NDArray[np.uint8]) -> NDArra
         with _Means(layer.seen_at) as means:
             model(images)
         if means.sums is None:
-            raise ModelError(f"{model.spec.architecture} runs differently from one batch to the next; it cannot be pruned")
+            raise ModelError(
+                f"{model.spec.architecture} runs differently from one batch to the next; it cannot be pruned"
+            )
         total += means.sums.cpu().numpy()
     if not np.isfinite(total).all():
-        raise ModelError(f"layer {layer.name} gives NaN or infinite activations on clean pictures; the model is broken")
+        raise ModelError(
+            f"layer {layer.name} gives NaN or infinite activations on clean pictures; the model is broken"
+        )
     return total / max(len(x), 1)
 
 
 def dormant_neurons(
     model: Model, clean_x: NDArray[np.uint8], triggered_x: NDArray[np.uint8]
 ) -> tuple[str, NDArray[np.float64], NDArray[np.float64]]:
-    """The last convolution's name, and each channel's mean activation on clean and on triggered pictures (figure 4).
+    """The last convolution's name, and each channel's mean activation on clean and on triggered pictures.
 
-    Both are uint8 `n c h w`. The model is not changed. Needs the trigger: for showing a backdoor, not for a repair.
+    Both are uint8 `n c h w`. The model is not changed. Needs the trigger: for showing a backdoor, not for a
+    repair.
     """
     own = copy.deepcopy(model)
     layer = last_layers(own)[0]
@@ -109,9 +116,10 @@ def prune_layer(
     progress: Progress | None = None,
     deadline: float | None = None,
 ) -> list[PruningStep]:
-    """Silence channels of `layer` in `model`, in place, the most dormant first, while at least `fewest_hits` are right.
+    """Silence channels of `layer` in `model`, in place, most dormant first, while `fewest_hits` are right.
 
-    At least one channel stays. Cost: one pass of the part behind the layer over `validation` for each channel.
+    At least one channel stays. Cost: one pass of the part behind the layer over `validation` for each
+    channel.
     """
     means = mean_activations(model, layer, tuning.x)
     tail = Tail(model, layer, validation)
@@ -135,8 +143,9 @@ def prune_layer(
 class Pruning:
     """Pruning alone. A pruning-aware attacker survives it: see `FinePruning`.
 
-    After `fit`: `network_` the pruned copy of the model, `pruned_` (layer, its silenced channels in order) pairs,
-    `validation_` and `tuning_` the two parts of the clean set, `accuracy_` of the model before, `record_` what was done.
+    After `fit`: `network_` the pruned copy of the model, `pruned_` (layer, its silenced channels in order)
+    pairs, `validation_` and `tuning_` the two parts of the clean set, `accuracy_` of the model before,
+    `record_` what was done.
     """
 
     def __init__(self, settings: RepairSettings, seed: int) -> None:
@@ -163,13 +172,24 @@ class Pruning:
             # A billionth of a picture forgives the rounding of max_drop * n.
             fewest = start - self.settings.max_drop * i / len(layers) * len(self.validation_) - 1e-9
             steps = prune_layer(
-                self.network_, layer, self.tuning_, self.validation_, fewest, progress=progress, deadline=deadline
+                self.network_,
+                layer,
+                self.tuning_,
+                self.validation_,
+                fewest,
+                progress=progress,
+                deadline=deadline,
             )
             curve += steps
             self.pruned_.append((layer, [step.channel for step in steps if step.kept]))
         self.record_: dict[str, object] = {
             "layers": [
-                {"name": layer.name, "channels": layer.channels, "pruned": pruned, "shortcut_kept": layer.shortcut_kept}
+                {
+                    "name": layer.name,
+                    "channels": layer.channels,
+                    "pruned": pruned,
+                    "shortcut_kept": layer.shortcut_kept,
+                }
                 for layer, pruned in self.pruned_
             ],
             "accuracy_before_pruning": self.accuracy_,

@@ -13,7 +13,7 @@ from assay.errors import DataError, InputError
 from assay.models import Model, check_fits
 
 Progress = Callable[[str, int, int, float], None]
-"""Called as `progress(phase, step, steps, accuracy on the validation split)`; phase is `pruning` or `fine-tuning`."""
+"""Called as `progress(phase, step, steps, validation accuracy)`; phase is `pruning` or `fine-tuning`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +22,14 @@ class RepairSettings:
 
     Attributes:
         max_drop: pruning stops before validation accuracy has fallen by more than this, in [0, 1].
-        layers: how many convolutional layers are pruned, from the last one back. The i-th of them may bring the
-            accuracy down to `max_drop * i / layers` below the start.
+        layers: how many convolutional layers are pruned, from the last one back. The i-th of them may bring
+            the accuracy down to `max_drop * i / layers` below the start.
         validation: share of the clean set that is kept for measuring, in (0, 1).
         epochs: of fine-tuning.
-        lr: highest learning rate of fine-tuning: reached after a fifth of the steps, then down to 0 along a cosine.
-        attempts: a run that ends more than `max_cost` below the given model's accuracy is repeated at half the rate, up
-            to this many runs in all; the last resort is the best of them.
+        lr: highest learning rate of fine-tuning: reached after a fifth of the steps, then down to 0 along a
+            cosine.
+        attempts: a run that ends more than `max_cost` below the given model's accuracy is repeated at half
+            the rate, up to this many runs in all; the last resort is the best of them.
         max_cost: clean accuracy that the whole repair may cost on the validation split, in [0, 1].
         momentum: of SGD, in [0, 1).
         weight_decay: L2, on every parameter.
@@ -44,7 +45,7 @@ class RepairSettings:
     max_cost: float = 0.01
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    batch_size: int = 64
+    batch_size: int = 16
 
     def __post_init__(self) -> None:
         rules = {
@@ -73,14 +74,16 @@ def split(model: Model, clean: Dataset, share: float, seed: int) -> tuple[Datase
     """
     data = check_fits(model, clean)
     if clean.classes != model.spec.classes:
-        raise DataError(f"the model knows {model.spec.classes} classes, but {clean.name} has {clean.classes}: "
-                        "its labels may mean something else; give a clean set with the model's own classes")  # fmt: skip
+        raise DataError(
+            f"the model knows {model.spec.classes} classes, but {clean.name} has {clean.classes}: its labels "
+            "may mean something else; give a clean set with the model's own classes"
+        )
     counts = np.bincount(data.y, minlength=data.classes)
     if counts.min() < 2:
         poor = int(counts.argmin())
         raise DataError(
-            f"{clean.name} has {counts[poor]} pictures of class {data.class_names[poor]!r}; a repair needs at least 2 "
-            "of every class, one to learn from and one to measure on"
+            f"{clean.name} has {counts[poor]} pictures of class {data.class_names[poor]!r}; a repair needs "
+            "at least 2 of every class, one to learn from and one to measure on"
         )
     validation, tuning = data.halves(share, seed)
     return tuning, validation

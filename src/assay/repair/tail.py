@@ -1,8 +1,8 @@
-"""What a network does behind one layer, on fixed pictures: the cost of pruning a channel is that of the tail alone.
+"""What a network does behind one layer, on fixed pictures: pruning a channel costs a run of the tail alone.
 
-The calls that follow the layer are written down once for each batch and played again on changed activations. Networks
-for which that is not the same as running them (a result used in a way the recording does not see) are found by
-comparison with a really pruned copy, and are then measured by running that copy.
+The calls that follow the layer are written down once for each batch and played again on changed activations.
+Networks for which that is not the same as running them (a result used in a way the recording does not see)
+are found by comparison with a really pruned copy, and are then measured by running that copy.
 """
 
 from __future__ import annotations
@@ -44,7 +44,11 @@ class _Tape(TorchFunctionMode):
         self._live: set[int] = set()  # of tensors that the tape keeps alive
 
     def __torch_function__(
-        self, func: Callable[..., object], types: object, args: tuple[object, ...] = (), kwargs: dict[str, object] | None = None
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
     ) -> object:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -52,10 +51,8 @@ def repair(
 
     common.use_threads()
     target = _target(model, common.out)
-    given = {"max_drop": max_drop, "epochs": epochs, "layers": layers}
-    settings = replace(
-        RepairSettings(), **{name: value for name, value in given.items() if value is not None}
-    )
+    given: dict[str, Any] = {"max_drop": max_drop, "epochs": epochs, "layers": layers}
+    settings = RepairSettings(**{name: value for name, value in given.items() if value is not None})
     received, pictures = _opened(model, clean, arch)
     with progress() as bars:
         result = repaired(

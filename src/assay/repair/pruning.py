@@ -2,7 +2,7 @@
 
 Source: Liu, Dolan-Gavitt, Garg, "Fine-Pruning: Defending Against Backdooring Attacks on Deep Neural Networks"
 (RAID 2018), section 3: run the network on clean inputs, note each neuron's mean activation in the last
-convolutional layer, prune in increasing order, stop when accuracy on validation data would fall below a limit.
+convolutional layer, prune in increasing order, stop when validation accuracy would fall below a limit.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import msgspec
 
 from assay.backdoor import TRIGGERS, AllToAll, LabelMap, RandomTarget, SingleTarget, Trigger, attack_success_rate, poison
 from assay.data import load as load_data
+from assay.detect import scan
 from assay.models import Model, build, clean_accuracy, fresh_weights, recipe, save, spec_for, train
 from assay.models import load as load_model
 
@@ -93,3 +94,16 @@ def _train(wanted: ZooModel) -> Model:
     train(model, data, settings)
     return model
 
+
+
+def statistics(settings: dict[str, Any]) -> dict[str, Any]:
+    """A job: what the detectors find in the model with the defender's share, before any threshold."""
+    wanted = msgspec.convert(settings, ZooModel)
+    found = scan(obtain(wanted), load_data(wanted.data, "clean"), seed=wanted.seed)
+    return {
+        "statistics": {name: value for f in found.findings for name, value in f.statistics.items()},
+        "scores": {f.detector: list(f.scores) for f in found.findings if f.scores is not None},
+        "targets": {f.detector: f.target for f in found.findings},
+        "p_values": {f.detector: f.p_value for f in found.findings},
+        "seconds": {f.detector: round(f.seconds, 2) for f in found.findings},
+    }

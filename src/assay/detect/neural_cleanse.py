@@ -41,7 +41,7 @@ class NeuralCleanse:
     Cost: `restarts * steps * (classes + 1) * pictures` forward and backward passes of one picture.
     """
 
-    steps: int = 250
+    steps: int = 120
     pictures: int = 16
     restarts: int = 2
     lr: float = 0.1

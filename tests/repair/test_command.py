@@ -69,9 +69,7 @@ def test_the_written_model_is_the_one_that_was_measured(
     assert clean_accuracy(fixed, validation).value == said["after"]["clean_accuracy"]
 
 
-def test_the_model_itself_is_never_overwritten(
-    received: Path, clean: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_model_itself_is_never_overwritten(received: Path, clean: Path, capsys: pytest.CaptureFixture[str]) -> None:
     was = received.read_bytes()
     (received.parent / "link.safetensors").symlink_to(received)
     for out in (
@@ -87,8 +85,5 @@ def test_the_model_itself_is_never_overwritten(
 def test_an_out_that_is_no_safetensors_file_is_refused(
     received: Path, clean: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert (
-        main(["repair", str(received), "--clean", str(clean), "--out", str(received.parent / "fixed.pt")])
-        == 2
-    )
+    assert main(["repair", str(received), "--clean", str(clean), "--out", str(received.parent / "fixed.pt")]) == 2
     assert ".safetensors" in capsys.readouterr().err

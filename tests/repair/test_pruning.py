@@ -72,11 +72,7 @@ def test_a_silenced_channel_is_exactly_zero_for_any_input(kind: str) -> None:
     layer.silence(model, lost)
     seen: list[torch.Tensor] = []
     network = model.network.get_submodule(layer.name)
-    norm = (
-        dict(model.network.named_modules()).get(layer.name.replace("conv2", "bn2"))
-        if "." in layer.name
-        else None
-    )
+    norm = dict(model.network.named_modules()).get(layer.name.replace("conv2", "bn2")) if "." in layer.name else None
     network.register_forward_hook(lambda m, i, out: seen.append(out.clone()))
     if isinstance(norm, nn.BatchNorm2d) and norm.num_features == layer.channels and kind != "preact":
         norm.register_forward_hook(lambda m, i, out: seen.append(out.clone()))

@@ -49,9 +49,7 @@ def test_the_same_seed_gives_the_same_model_and_rates_are_those_of_the_validatio
     bad: Trained, method: str
 ) -> None:
     first, second = (repair(bad.model, bad.clean, method, settings=QUICK, seed=3) for _ in range(2))
-    assert all(
-        torch.equal(a, b) for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True)
-    )
+    assert all(torch.equal(a, b) for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True))
     fitted = METHODS[method](QUICK, 3).fit(bad.model, bad.clean)
     was, now = correct(copy.deepcopy(bad.model), fitted.validation_), correct(first.model, fitted.validation_)
     assert (first.before, first.after, first.p_value) == (rate(was), rate(now), mcnemar(was, now))
@@ -98,9 +96,7 @@ def test_a_deadline_keeps_what_is_done(bad: Trained) -> None:
     result = repair(bad.model, bad.clean, deadline=time.monotonic())
     assert result.record["cut_short"]
     assert result.after == result.before
-    assert not repair(bad.model, bad.clean, settings=QUICK, deadline=time.monotonic() + 600).record[
-        "cut_short"
-    ]
+    assert not repair(bad.model, bad.clean, settings=QUICK, deadline=time.monotonic() + 600).record["cut_short"]
 
 
 def test_ctrl_c_goes_through_and_leaves_the_model_as_it_was(bad: Trained) -> None:

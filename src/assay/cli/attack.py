@@ -58,12 +58,27 @@ def badnet(
     settings = recipe(data)[1]
     settings = replace(settings, seed=common.seed, epochs=epochs or settings.epochs)
     spec = spec_for(training, arch)
-    said = {"data": data, "trigger": trigger, "labels": labels, "target": target, "source": source, "poison_rate": poison_rate}
+    said = {
+        "data": data,
+        "trigger": trigger,
+        "labels": labels,
+        "target": target,
+        "source": source,
+        "poison_rate": poison_rate,
+    }
     run = Run(out, main_command(), {**said, "arch": spec.architecture, "training": settings}, common.seed)
     fresh, twin = (fresh_weights(common.seed, lambda: build(spec)) for _ in range(2))
     with progress() as bars, run.timed("training"):
         result = badnet(
-            fresh, twin, training, test, TRIGGERS[trigger](), mapping, poison_rate, settings, bars.ticker("training BadNet and twin")
+            fresh,
+            twin,
+            training,
+            test,
+            TRIGGERS[trigger](),
+            mapping,
+            poison_rate,
+            settings,
+            bars.ticker("training BadNet and twin"),
         )
     document = {
         "model": str(save(result.model, out / "model.safetensors")),
@@ -98,7 +113,9 @@ def _labels(labels: str, classes: int, target: int | None, source: int | None, s
 def _text(document: dict[str, object], result):  # type: ignore[no-untyped-def]
     from rich.table import Table
 
-    table = Table("network", "clean accuracy", "attack success rate", "file", title="BadNet and clean twin, 95 % intervals")
+    table = Table(
+        "network", "clean accuracy", "attack success rate", "file", title="BadNet and clean twin, 95 % intervals"
+    )
     table.add_row("BadNet", str(result.clean_accuracy), str(result.attack_success_rate), str(document["model"]))
     table.add_row("clean twin", str(result.twin_accuracy), "", str(document["clean_model"]))
     return table

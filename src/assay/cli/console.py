@@ -79,7 +79,7 @@ def show(outcome: Outcome, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    Console(highlight=False).print(outcome.text)
+    Console(highlight=False, soft_wrap=isinstance(outcome.text, str)).print(outcome.text)
 
 
 def complain(sentence: str) -> None:
@@ -131,6 +131,12 @@ def progress() -> Iterator[Progress]:
     from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(24), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(24),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
     with Bars(*columns, console=console, transient=False) as live:
         yield Progress(live)

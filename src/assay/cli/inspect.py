@@ -20,7 +20,11 @@ def inspect(*files: Path, common: Common = Common()) -> Outcome:
 
     if not files:
         raise InputError("name at least one file to inspect")
-    every = [f for given in files for f in (sorted(p for p in given.rglob("*") if p.is_file()) if given.is_dir() else [given])]
+    every = [
+        f
+        for given in files
+        for f in (sorted(p for p in given.rglob("*") if p.is_file()) if given.is_dir() else [given])
+    ]
     if not every:
         raise InputError(f"there is no file in {', '.join(map(str, files))}")
     reports = [look(file) for file in every]

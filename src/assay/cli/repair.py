@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from assay.cli.console import Common, Outcome, progress, rate_json
+from assay.cli.opening import open_both
 from assay.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def repair(
     target = _target(model, common.out)
     given: dict[str, Any] = {"max_drop": max_drop, "epochs": epochs, "layers": layers}
     settings = RepairSettings(**{name: value for name, value in given.items() if value is not None})
-    received, pictures = _opened(model, clean, arch)
+    received, pictures = open_both(model, clean, arch)
     with progress() as bars:
         result = repaired(
             received,
@@ -61,9 +62,7 @@ def repair(
             method,
             settings=settings,
             seed=common.seed,
-            progress=lambda phase, step, steps, right: bars(
-                phase, step, steps, f"accuracy {100 * right:.1f} %"
-            ),
+            progress=lambda phase, step, steps, right: bars(phase, step, steps, f"accuracy {100 * right:.1f} %"),
         )
     written = save(result.model, target)
     document = {
@@ -89,21 +88,6 @@ def _target(model: Path, out: Path | None) -> Path:
     return out
 
 
-def _opened(model: Path, clean: str, arch: str | None) -> tuple[Any, Any]:
-    """The model, and clean pictures of the size it takes; a bare state dict goes by the pictures."""
-    from assay.data import load as load_data
-    from assay.models import load
-
-    if arch is None:
-        received = load(model)
-        return received, load_data(clean, "clean", image_shape=received.spec.input_shape)
-    pictures = load_data(clean, "clean")
-    received = load(model, arch, pictures)
-    if received.spec.input_shape != pictures.image_shape:
-        pictures = load_data(clean, "clean", image_shape=received.spec.input_shape)
-    return received, pictures
-
-
 def _clean_accuracy(rate: Rate) -> dict[str, object]:
     return {**rate_json("clean_accuracy", rate), "n": rate.n}
 
@@ -116,8 +100,6 @@ def _text(result: Repair, written: Path) -> Table:
     table.add_row("repaired", str(result.after))
     lines = [f"written to {written}", f"p = {result.p_value:.3g} that both are equally good (McNemar)"]
     for layer in result.record.get("layers", []):  # type: ignore[attr-defined]
-        lines.append(
-            f"{len(layer['pruned'])} of {layer['channels']} channels of layer {layer['name']} pruned"
-        )
+        lines.append(f"{len(layer['pruned'])} of {layer['channels']} channels of layer {layer['name']} pruned")
     table.caption = "\n".join(lines)
     return table

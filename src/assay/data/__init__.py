@@ -70,4 +70,6 @@ def require_clean(data: Dataset, at_least: int = 2) -> None:
         raise DataError(f"{data.name} has pictures of one class only ({only}); pictures of every class are needed")
     if counts.min() < at_least:
         scarce = data.class_names[int(present[counts.argmin()])]
-        raise DataError(f"{data.name} has {counts.min()} picture of class {scarce}; at least {at_least} a class are needed")
+        raise DataError(
+            f"{data.name} has {counts.min()} picture of class {scarce}; at least {at_least} a class are needed"
+        )

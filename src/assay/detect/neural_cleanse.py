@@ -64,7 +64,11 @@ class NeuralCleanse:
         done = 0
         for restart in range(self.restarts):
             masks, patterns, finished = self._optimise(
-                model, tune, restart, deadline, lambda step, r=restart: tick(r * self.steps + step, self.restarts * self.steps)
+                model,
+                tune,
+                restart,
+                deadline,
+                lambda step, r=restart: tick(r * self.steps + step, self.restarts * self.steps),
             )
             if finished or restart == 0:
                 best.keep(masks, patterns, _flip_rates(model, held, masks, patterns), self.enough)

@@ -82,9 +82,9 @@ def scan(
     findings = [weights(model)]
     findings.append(MaxMargin(seed=seed)(model, model.spec.input_shape, clean.class_names, deadline))
     cleanse = NeuralCleanse(seed=seed)
-    findings.append(cleanse(model, clean, deadline, lambda done, total: progress("searching for triggers", done, total, "")))
-    references = references_for(
-        model.spec.architecture, clean.name, model.spec.input_shape, model.spec.classes, known
+    findings.append(
+        cleanse(model, clean, deadline, lambda done, total: progress("searching for triggers", done, total, ""))
     )
+    references = references_for(model.spec.architecture, clean.name, model.spec.input_shape, model.spec.classes, known)
     not_done = tuple(f"detector {f.detector}: the time allowed ended first" for f in findings if not f.done)
     return Scan(decide(findings, references), tuple(findings), not_done)

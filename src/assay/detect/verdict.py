@@ -31,9 +31,9 @@ ACCUSING = ("smallest_trigger", "odd_class", "smallest_untargeted")
 
 SUPPORTING = ("largest_margin", "outlying_channel")
 
-FLOOR = 0.1
+FLOOR = 0.15
 """Least spread a statistic is given: references trained by one recipe agree more than networks at large do. In
-logarithms, a trigger of half the usual size is then at least 4.7 spreads away."""
+logarithms, a trigger of half the usual size is then 4.6 spreads away."""
 
 ACCUSE = 5.0
 """Score from which a model is called backdoored. Frozen before any model of the evaluation was trained."""
@@ -100,7 +100,9 @@ def shipped() -> tuple[References, ...]:
     """The references that come with Assay."""
     folder = resources.files("assay.detect") / "references"
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".json")), key=lambda f: f.name)
-    return tuple(msgspec.json.decode(f.read_bytes(), type=References) for f in files if not f.name.startswith("measured"))
+    return tuple(
+        msgspec.json.decode(f.read_bytes(), type=References) for f in files if not f.name.startswith("measured")
+    )
 
 
 @cache
@@ -111,7 +113,11 @@ def measured() -> dict[str, Accusations]:
 
 
 def references_for(
-    architecture: str, data: str, input_shape: tuple[int, int, int], classes: int, known: Sequence[References] | None = None
+    architecture: str,
+    data: str,
+    input_shape: tuple[int, int, int],
+    classes: int,
+    known: Sequence[References] | None = None,
 ) -> References | None:
     """The references of this architecture and data set; for a user's own data, those of the same shape and classes."""
     alike = [
@@ -137,12 +143,16 @@ def rank_p(score: float, null: Sequence[float]) -> float:
     return (1 + sum(s >= score for s in null)) / (1 + len(null))
 
 
-def _against(references: References, statistics: Mapping[str, float], names: Sequence[str]) -> tuple[dict[str, float], float]:
+def _against(
+    references: References, statistics: Mapping[str, float], names: Sequence[str]
+) -> tuple[dict[str, float], float]:
     """Standard scores of the named statistics, and the rank p-value of the largest."""
     used = [n for n in names if n in statistics and n in references.statistics]
     nulls = {n: np.asarray(references.statistics[n]) for n in used}
     scores = {n: standard(statistics[n], nulls[n]) for n in used}
-    own = [max(standard(nulls[n][i], np.delete(nulls[n], i)) for n in used) for i in range(references.n)] if used else []
+    own = (
+        [max(standard(nulls[n][i], np.delete(nulls[n], i)) for n in used) for i in range(references.n)] if used else []
+    )
     return scores, rank_p(max(scores.values(), default=0.0), own)
 
 
@@ -163,12 +173,18 @@ def decide(findings: Sequence[Finding], references: References | None) -> Verdic
     both = {**scores, **support}
     of = f"{references.n} clean reference models"
     if score >= ACCUSE and p <= max(ALPHA, 1 / (references.n + 1)):
-        return Verdict("backdoored", target, p, score, f"{_said(worst)}: {score:.0f} spreads beyond {of}", references.n, both)
+        return Verdict(
+            "backdoored", target, p, score, f"{_said(worst)}: {score:.0f} spreads beyond {of}", references.n, both
+        )
     if score >= DOUBT:
-        return Verdict("inconclusive", target, p, score, f"{_said(worst)}, but not far enough beyond {of}", references.n, both)
+        return Verdict(
+            "inconclusive", target, p, score, f"{_said(worst)}, but not far enough beyond {of}", references.n, both
+        )
     if support and max(support.values()) >= 2 * ACCUSE and support_p <= ALPHA:
         odd = max(support, key=lambda n: support[n])
-        return Verdict("inconclusive", None, p, score, f"no small trigger was found, but {_said(odd)}", references.n, both)
+        return Verdict(
+            "inconclusive", None, p, score, f"no small trigger was found, but {_said(odd)}", references.n, both
+        )
     return Verdict("clean", None, p, score, f"triggers are as large as those of {of}", references.n, both)
 
 
@@ -191,7 +207,15 @@ def _alone(cleanse: Finding, margin: Finding | None) -> Verdict:
     from scipy.stats import norm
 
     if cleanse.scores is None or len(cleanse.scores) < 5:
-        return Verdict("inconclusive", None, None, 0.0, "no clean reference models, and too few classes to compare with each other", 0, {})
+        return Verdict(
+            "inconclusive",
+            None,
+            None,
+            0.0,
+            "no clean reference models, and too few classes to compare with each other",
+            0,
+            {},
+        )
     logs = np.log(cleanse.scores)
     spread = max(1.4826 * float(np.median(np.abs(logs - np.median(logs)))), FLOOR)
     odd = cleanse.statistics["odd_class"] / spread
@@ -206,8 +230,12 @@ def _alone(cleanse: Finding, margin: Finding | None) -> Verdict:
         why = f"{_said(worst)}; there are no clean reference models, so the rate of false accusations is not known"
         return Verdict("backdoored", target, p, score, why, 0, both)
     if score >= DOUBT or (margin is not None and margin.p_value is not None and margin.p_value < 0.01):
-        return Verdict("inconclusive", target, p, score, "one class is odd, and there are no clean reference models", 0, both)
-    return Verdict("clean", None, p, score, "no class is odd among this model's own; there are no clean reference models", 0, both)
+        return Verdict(
+            "inconclusive", target, p, score, "one class is odd, and there are no clean reference models", 0, both
+        )
+    return Verdict(
+        "clean", None, p, score, "no class is odd among this model's own; there are no clean reference models", 0, both
+    )
 
 
 def _area(cleanse: Finding) -> float:

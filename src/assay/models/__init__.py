@@ -9,9 +9,9 @@ from assay.models.training import Epoch, TrainSettings, fresh_weights, seeded, t
 
 __all__ = [
     "ARCHITECTURES",
+    "RECIPES",
     "Epoch",
     "Model",
-    "RECIPES",
     "ModelSpec",
     "Rate",
     "TrainSettings",

@@ -31,7 +31,9 @@ def _flat_features(features: nn.Module, in_channels: int, image_size: Size) -> i
         ) from error
 
 
-def _with_head(features: nn.Sequential, head: Callable[[int], nn.Sequential], in_channels: int, size: Size) -> nn.Module:
+def _with_head(
+    features: nn.Sequential, head: Callable[[int], nn.Sequential], in_channels: int, size: Size
+) -> nn.Module:
     flat = _flat_features(features, in_channels, size)
     features.train()
     network = nn.Sequential(*features, nn.Flatten(), *head(flat))
@@ -54,7 +56,10 @@ def badnet_mnist(in_channels: int, image_size: Size, classes: int) -> nn.Module:
         nn.Conv2d(16, 32, 5), nn.ReLU(), nn.AvgPool2d(2),
     )  # fmt: skip
     return _with_head(
-        features, lambda n: nn.Sequential(nn.Linear(n, 512), nn.ReLU(), nn.Linear(512, classes)), in_channels, image_size
+        features,
+        lambda n: nn.Sequential(nn.Linear(n, 512), nn.ReLU(), nn.Linear(512, classes)),
+        in_channels,
+        image_size,
     )
 
 
@@ -78,7 +83,11 @@ def signs_net(in_channels: int, image_size: Size, classes: int, width: int = 16)
     Three convolutions, each followed by batch norm, ReLU and max pooling, and one hidden layer.
     """
     stages: list[nn.Module] = []
-    for channels_in, channels_out, kernel in ((in_channels, width, 5), (width, 2 * width, 3), (2 * width, 4 * width, 3)):
+    for channels_in, channels_out, kernel in (
+        (in_channels, width, 5),
+        (width, 2 * width, 3),
+        (2 * width, 4 * width, 3),
+    ):
         convolution = nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2, bias=False)
         stages += [convolution, nn.BatchNorm2d(channels_out), nn.ReLU(), nn.MaxPool2d(2)]
     return _with_head(
@@ -148,9 +157,7 @@ def vgg(in_channels: int, image_size: Size, classes: int, depth: int = 11) -> nn
             channels = step
         else:
             stages.append(nn.MaxPool2d(2))
-    return _with_head(
-        nn.Sequential(*stages), lambda n: nn.Sequential(nn.Linear(n, classes)), in_channels, image_size
-    )
+    return _with_head(nn.Sequential(*stages), lambda n: nn.Sequential(nn.Linear(n, classes)), in_channels, image_size)
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -172,7 +179,9 @@ def torchvision_classifier(name: str, in_channels: int, classes: int, **argument
     from torchvision import models
 
     if name not in models.list_models(module=models):
-        raise ModelError(f"torchvision has no classifier named {name!r}; its names are listed by torchvision.models.list_models()")
+        raise ModelError(
+            f"torchvision has no classifier named {name!r}; its names are listed by torchvision.models.list_models()"
+        )
     network: nn.Module = models.get_model(name, weights=None, num_classes=classes, **arguments)
     if in_channels != 3:
         path, first = next((p, m) for p, m in network.named_modules() if isinstance(m, nn.Conv2d))
@@ -200,4 +209,6 @@ def find_architecture(name: str) -> Architecture:
             raise ModelError(f"cannot import --arch {name}: {error}") from error
         return found
     known = ", ".join(sorted(ARCHITECTURES))
-    raise ModelError(f"no architecture named {name!r}; there are {known}, torchvision:NAME, or your own module:function")
+    raise ModelError(
+        f"no architecture named {name!r}; there are {known}, torchvision:NAME, or your own module:function"
+    )

@@ -98,7 +98,9 @@ def _spec(
         _check_spec(path, spec)
         return spec
     if not arch:
-        raise ModelError(f"{path} does not say what network its tensors belong to; add --arch NAME or --arch module:function")
+        raise ModelError(
+            f"{path} does not say what network its tensors belong to; add --arch NAME or --arch module:function"
+        )
     if like is None:
         raise ModelError(f"{path} does not say what pictures it takes; a clean data set is needed beside --arch")
     from assay.data import normalisation
@@ -110,7 +112,9 @@ def _spec(
 def _check_spec(path: Path, spec: ModelSpec) -> None:
     channels, height, width = spec.input_shape
     if not (1 <= channels <= 64 and 1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
-        raise ModelError(f"{path}: its header asks for pictures of {channels}x{height}x{width}; at most 64x{MAX_SIDE}x{MAX_SIDE}")
+        raise ModelError(
+            f"{path}: its header asks for pictures of {channels}x{height}x{width}; at most 64x{MAX_SIDE}x{MAX_SIDE}"
+        )
     if not 2 <= spec.classes <= 100_000:
         raise ModelError(f"{path}: its header names {spec.classes} classes; 2 to 100,000 are needed")
     if len(spec.mean) != channels or len(spec.std) != channels or any(not s > 0 for s in spec.std):

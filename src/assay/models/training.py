@@ -167,7 +167,9 @@ def _one_epoch(
         right += int((logits.argmax(1) == labels).sum())
         if tick:
             seen = min((step + 1) * settings.batch_size, len(x))
-            tick(epoch * steps + step + 1, settings.epochs * steps, {"loss": total_loss / seen, "accuracy": right / seen})
+            tick(
+                epoch * steps + step + 1, settings.epochs * steps, {"loss": total_loss / seen, "accuracy": right / seen}
+            )
     return Epoch(epoch + 1, total_loss / len(x), right / len(x), time.monotonic() - started)
 
 
@@ -195,5 +197,3 @@ def fresh_weights(seed: int, make: Callable[[], M]) -> M:
     """Build a network whose weights depend on `seed` alone."""
     with seeded(seed):
         return make()
-
-

@@ -152,9 +152,7 @@ class _Watch(TorchFunctionMode):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.names = {id(t): n for n, t in [*network.named_parameters(), *network.named_buffers()]}
-        self.convolutions = {
-            id(m.weight): (n, m) for n, m in network.named_modules() if isinstance(m, nn.Conv2d)
-        }
+        self.convolutions = {id(m.weight): (n, m) for n, m in network.named_modules() if isinstance(m, nn.Conv2d)}
         self.calls = 0
         self.last_weighted = -1
         self.trails: list[_Trail] = []

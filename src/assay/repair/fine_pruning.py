@@ -42,9 +42,7 @@ class FinePruning:
         pruning = Pruning(self.settings, self.seed).fit(model, clean, progress=progress, deadline=deadline)
         self.tuning_, self.validation_ = pruning.tuning_, pruning.validation_
         self.network_, self.pruned_ = pruning.network_, pruning.pruned_
-        tuner = Tuner(
-            self.tuning_, self.validation_, self.settings, self.seed, self.pruned_, progress, deadline
-        )
+        tuner = Tuner(self.tuning_, self.validation_, self.settings, self.seed, self.pruned_, progress, deadline)
         tuned = tuner.tune(self.network_, pruning.accuracy_ - self.settings.max_cost)
         cut_short = bool(pruning.record_["cut_short"] or tuned["cut_short"])
         self.record_: dict[str, object] = {**pruning.record_, **tuned, "cut_short": cut_short}

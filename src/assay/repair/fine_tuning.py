@@ -56,11 +56,7 @@ class _Course:
     def add(self, epoch: TuningEpoch, model: nn.Module) -> None:
         self.epochs.append(epoch)
         early = self.best is not None and self.best.epoch < self.first_kept
-        if (
-            self.best is None
-            or epoch.accuracy >= self.best.accuracy
-            or (early and epoch.epoch >= self.first_kept)
-        ):
+        if self.best is None or epoch.accuracy >= self.best.accuracy or (early and epoch.epoch >= self.first_kept):
             self.best, self.state = epoch, copy.deepcopy(model.state_dict())
 
 
@@ -105,9 +101,7 @@ class Tuner:
             "epochs_done": len(best.epochs),
             "best_epoch": best.best.epoch if best.best else 0,
             "epochs": [asdict(epoch) for epoch in best.epochs],
-            "attempts": [
-                {"lr": c.lr, "accuracy": max(c.accuracy, 0.0), "stopped": c.stopped} for c in courses
-            ],
+            "attempts": [{"lr": c.lr, "accuracy": max(c.accuracy, 0.0), "stopped": c.stopped} for c in courses],
             "cut_short": courses[-1].stopped == DEADLINE,
         }
 
@@ -140,9 +134,7 @@ class Tuner:
         """One pass over the tuning part; its mean loss. Sets `course.stopped` if it could not be finished."""
         x, y = torch.from_numpy(self.tuning.x), torch.from_numpy(self.tuning.y)
         # Parts of nearly equal size: batch norm cannot train on a rest of one picture.
-        parts = torch.randperm(len(y), generator=generator).tensor_split(
-            math.ceil(len(y) / self.settings.batch_size)
-        )
+        parts = torch.randperm(len(y), generator=generator).tensor_split(math.ceil(len(y) / self.settings.batch_size))
         total = 0.0
         model.train()
         for step, chosen in enumerate(parts, 1):
@@ -201,9 +193,7 @@ class FineTuning:
         """
         self.tuning_, self.validation_ = split(model, clean, self.settings.validation, self.seed)
         self.network_ = copy.deepcopy(model)
-        tuner = Tuner(
-            self.tuning_, self.validation_, self.settings, self.seed, progress=progress, deadline=deadline
-        )
+        tuner = Tuner(self.tuning_, self.validation_, self.settings, self.seed, progress=progress, deadline=deadline)
         before = clean_accuracy(self.network_, self.validation_).value
         self.record_ = tuner.tune(self.network_, before - self.settings.max_cost)
         return self

@@ -87,9 +87,7 @@ def mean_activations(model: Model, layer: Layer, x: NDArray[np.uint8]) -> NDArra
             )
         total += means.sums.cpu().numpy()
     if not np.isfinite(total).all():
-        raise ModelError(
-            f"layer {layer.name} gives NaN or infinite activations on clean pictures; the model is broken"
-        )
+        raise ModelError(f"layer {layer.name} gives NaN or infinite activations on clean pictures; the model is broken")
     return total / max(len(x), 1)
 
 

@@ -39,8 +39,8 @@ class RepairSettings:
     max_drop: float = 0.04
     layers: int = 1
     validation: float = 0.25
-    epochs: int = 20
-    lr: float = 0.05
+    epochs: int = 15
+    lr: float = 0.02
     attempts: int = 5
     max_cost: float = 0.01
     momentum: float = 0.9

@@ -28,7 +28,7 @@ def tell(head: bytes, size: int) -> str:
         return "safetensors"
     if head[:1] == b"\x08" and len(head) > 2 and head[1] < 64 and head[2] in b"\x12\x1a\x22\x2a\x32\x3a\x42":
         return "onnx"
-    if head[:1] == b"\x0a" and b"Data" in head[:512] or b"Convolution" in head[:512]:
+    if (head[:1] == b"\x0a" and b"Data" in head[:512]) or b"Convolution" in head[:512]:
         return "caffemodel"
     if _PICKLE_TEXT.match(head):
         return "pickle?"

@@ -211,7 +211,11 @@ def _zip(search: _Search, data: bytes | mmap.mmap, where: str, depth: int, weigh
             form = _zip_kind({i.filename for i in infos})
             twice = [name for name, n in Counter(i.filename for i in infos).items() if n > 1]
             if twice:
-                search.note("unknown", f"{len(twice)} names stand twice in the archive (first: {twice[0][:80]})", where or "archive")
+                search.note(
+                    "unknown",
+                    f"{len(twice)} names stand twice in the archive (first: {twice[0][:80]})",
+                    where or "archive",
+                )
             if infos and min(i.header_offset for i in infos) != 0:
                 search.note("unknown", "bytes stand before the archive", where or "archive")
             storages: dict[str, str] = {}
@@ -240,7 +244,13 @@ def _zip_kind(names: set[str]) -> str:
 
 
 def _member(
-    search: _Search, archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str, depth: int, weights: bool, storages: dict[str, str]
+    search: _Search,
+    archive: zipfile.ZipFile,
+    info: zipfile.ZipInfo,
+    where: str,
+    depth: int,
+    weights: bool,
+    storages: dict[str, str],
 ) -> bool:
     """Look at one member; False when a limit ends the walk."""
     search.members += 1
@@ -325,7 +335,7 @@ def _packed(search: _Search, form: str, data: bytes | mmap.mmap, where: str, dep
         search.note("unknown", f"the archive cannot be read: {str(error)[:200]}", where or "file")
 
 
-def _Stream(data: bytes | mmap.mmap) -> BinaryIO:  # noqa: N802
+def _Stream(data: bytes | mmap.mmap) -> BinaryIO:
     """Bytes as a file; a memory map is read in place."""
     return io.BytesIO(data) if isinstance(data, bytes) else _MappedFile(data)  # type: ignore[return-value]
 

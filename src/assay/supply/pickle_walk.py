@@ -16,11 +16,8 @@ MAX_OPCODES = 20_000_000
 
 MAX_MEMO = 5_000_000
 
-_STORAGES = "Float Double Half BFloat16 Long Int Short Char Byte Bool ComplexFloat ComplexDouble Untyped".split()
-_DTYPES = (
-    "float32 float64 float16 bfloat16 int64 int32 int16 int8 uint8 bool complex64 complex128 "
-    "uint16 uint32 uint64 float8_e4m3fn float8_e5m2 qint8 quint8 qint32 per_tensor_affine per_channel_affine"
-).split()
+_STORAGES = ["Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool", "ComplexFloat", "ComplexDouble", "Untyped"]
+_DTYPES = ["float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool", "complex64", "complex128", "uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2", "qint8", "quint8", "qint32", "per_tensor_affine", "per_channel_affine"]
 _NUMPY_CORE = [
     f"{module} {name}"
     for module in ("numpy.core.multiarray", "numpy._core.multiarray")
@@ -32,7 +29,10 @@ ALLOWED = frozenset(
     + [f"torch.storage {name}Storage" for name in _STORAGES]
     + ["torch.storage TypedStorage", "torch.storage UntypedStorage", "torch.storage _load_from_bytes_disabled"]
     + [f"torch {name}" for name in _DTYPES]
-    + [f"torch._utils _rebuild_{name}" for name in ("tensor", "tensor_v2", "parameter", "parameter_with_state", "qtensor")]
+    + [
+        f"torch._utils _rebuild_{name}"
+        for name in ("tensor", "tensor_v2", "parameter", "parameter_with_state", "qtensor")
+    ]
     + ["torch Size", "torch Tensor", "torch device", "torch.nn.parameter Parameter", "torch.serialization _get_layout"]
     + ["collections OrderedDict", "collections defaultdict", "_codecs encode", "numpy ndarray", "numpy dtype"]
     + ["builtins set", "builtins frozenset", "builtins bytearray", "builtins dict", "builtins complex"]

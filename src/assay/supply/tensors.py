@@ -16,7 +16,14 @@ from assay.supply.inspect import inspect_bytes
 MAX_FILE = 16 * 2**30
 """Bytes of a model file that is read into memory."""
 
-_LATER = {"onnx": "ONNX", "pt2": "PT2 (torch.export)", "torchscript": "TorchScript", "hdf5": "HDF5", "keras": "Keras", "caffemodel": "Caffe"}
+_LATER = {
+    "onnx": "ONNX",
+    "pt2": "PT2 (torch.export)",
+    "torchscript": "TorchScript",
+    "hdf5": "HDF5",
+    "keras": "Keras",
+    "caffemodel": "Caffe",
+}
 
 
 def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -39,11 +46,17 @@ def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
     report = inspect_bytes(str(path), data, check_weights=False)
     first = report.findings[0] if report.findings else None
     if report.verdict == "unsafe" and first:
-        raise UnsafeFileError(f"{path} is not safe to open: {first.what} ({first.where}); do not load it, see assay inspect")
+        raise UnsafeFileError(
+            f"{path} is not safe to open: {first.what} ({first.where}); do not load it, see assay inspect"
+        )
     if report.format in _LATER:
-        raise UnreadableFileError(f"{path} is a {_LATER[report.format]} file, which is not read yet; give a state dict or safetensors")
+        raise UnreadableFileError(
+            f"{path} is a {_LATER[report.format]} file, which is not read yet; give a state dict or safetensors"
+        )
     if report.verdict == "unknown" and first:
-        raise UnreadableFileError(f"{path} cannot be judged: {first.what} ({first.where}); ask its sender for safetensors")
+        raise UnreadableFileError(
+            f"{path} cannot be judged: {first.what} ({first.where}); ask its sender for safetensors"
+        )
     if report.format == "safetensors":
         return _safetensors(data)
     if report.format in ("torch", "torch (legacy)"):
@@ -71,5 +84,7 @@ def _state_dict(path: Path, data: bytes) -> dict[str, Tensor]:
         raise ModelError(f"{path} holds a {type(held).__name__}, not a state dict; save model.state_dict()")
     other = [str(name) for name, value in held.items() if not isinstance(value, Tensor)]
     if other:
-        raise ModelError(f"{path} holds {len(other)} things that are not tensors (first: {other[0][:80]}); save model.state_dict()")
+        raise ModelError(
+            f"{path} holds {len(other)} things that are not tensors (first: {other[0][:80]}); save model.state_dict()"
+        )
     return {str(name).removeprefix("module."): tensor for name, tensor in held.items()}

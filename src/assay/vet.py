@@ -1,0 +1,196 @@
+"""The main job: from a model file and a few clean pictures to a verdict, a repaired model and a report.
+
+inspect → scan → repair, if the verdict is not clean → scan again → report. The model's weights and the clean pictures
+are all that is looked at; where the truth is known (the demo, a benchmark), it is used for measuring alone.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.data import Dataset
+from assay.detect import Scan, scan
+from assay.detect.scan import require_clean_set
+from assay.errors import ModelError
+from assay.models import Model, Rate, check_fits, clean_accuracy, correct, mcnemar, save
+from assay.repair import Repair, dormant_neurons, last_layers, repair
+from assay.runs import Deadline
+from assay.supply import FileReport
+
+Progress = Callable[[str, float, float, str], None]
+
+MEASURED_SHARE = 0.2
+"""Of the clean set: kept from the repair, so that before and after are measured on pictures it never saw."""
+
+SCAN_SHARE, REPAIR_SHARE = 0.5, 0.75
+"""Of the time allowed: when the first scan, and when the repair, must have ended."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What only the maker of a test model knows: the attack success rate of any model, and along the pruning curve."""
+
+    success_rate: Callable[[Model], Rate]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Rates of one model: clean accuracy, and attack success rate where the truth is known."""
+
+    clean_accuracy: Rate
+    attack_success_rate: Rate | None = None
+
+
+@dataclass(frozen=True)
+class Vetting:
+    """All that `vet` found.
+
+    Attributes:
+        file: the inspection.
+        first: scan of the received model.
+        second: scan of the repaired one; None if there is none, or no time was left.
+        before, after: measured on clean pictures that the repair never saw.
+        p_value: McNemar, that both are equally good on them.
+        curve_success: attack success rate after each pruned channel, where the truth is known.
+        neurons: layer, mean activation a channel on clean and on stamped pictures.
+        not_done: sentences.
+    """
+
+    model: Model
+    clean: Dataset
+    file: FileReport
+    first: Scan
+    answer: str
+    before: Measured
+    repaired: Repair | None = None
+    repaired_path: Path | None = None
+    second: Scan | None = None
+    after: Measured | None = None
+    p_value: float | None = None
+    curve_success: tuple[float, ...] = ()
+    neurons: tuple[str, NDArray[np.float64], NDArray[np.float64]] | None = None
+    not_done: tuple[str, ...] = ()
+
+
+def vet(
+    model: Model,
+    clean: Dataset,
+    file: FileReport,
+    *,
+    out: Path | None = None,
+    mend: bool = True,
+    budget_s: float | None = None,
+    seed: int = 0,
+    truth: Truth | None = None,
+    progress: Progress = lambda task, done, total, note: None,
+) -> Vetting:
+    """Decide about one model.
+
+    Args:
+        clean: pictures with true labels; a fifth of each class is kept for measuring.
+        file: what `assay.supply.inspect` said of the file the model came from.
+        out: where the repaired model is written; without it, it stays in memory.
+        mend: whether to repair a model that is not clean.
+        budget_s: seconds allowed; what did not fit is named in `not_done`.
+
+    Raises:
+        DataError, ModelError: if the pictures do not fit the model.
+    """
+    deadline = Deadline.after(budget_s)
+    clean = check_fits(model, clean)
+    require_clean_set(clean)
+    held, given = clean.halves(MEASURED_SHARE, seed + 1)
+    before = _measure(model, held, truth)
+    phase = _phase(budget_s, SCAN_SHARE if mend else 1.0, deadline)
+    first = scan(model, given, seed=seed, deadline=phase, progress=progress)
+    answer, not_done = _answer(first, file), list(first.not_done)
+    found = Vetting(model, clean, file, first, answer, before, not_done=tuple(not_done))
+    if answer == "clean" or not mend:
+        reason = [] if answer == "clean" else ["repair: switched off"]
+        return replace(found, neurons=_neurons(found, given), not_done=(*not_done, *reason))
+    if deadline.passed:
+        return replace(found, not_done=(*not_done, "repair: the time allowed ended first"))
+    fixed = _mend(model, given, seed, _phase(budget_s, REPAIR_SHARE, deadline), progress)
+    if isinstance(fixed, str):
+        return replace(found, neurons=_neurons(found, given), not_done=(*not_done, fixed))
+    path = save(fixed.model, out / "repaired.safetensors") if out else None
+    if fixed.record.get("cut_short"):
+        not_done.append("repair: the time allowed ended before its last epoch")
+    second = scan(fixed.model, given, seed=seed, deadline=deadline, progress=_again(progress))
+    not_done += [f"scan after the repair: {line}" for line in second.not_done]
+    return replace(
+        found,
+        repaired=fixed,
+        repaired_path=path,
+        second=second,
+        after=_measure(fixed.model, held, truth),
+        p_value=mcnemar(correct(model, held), correct(fixed.model, held)),
+        curve_success=_curve_success(model, fixed, truth),
+        neurons=_neurons(found, given),
+        not_done=tuple(not_done),
+    )
+
+
+def _phase(budget_s: float | None, share: float, deadline: Deadline) -> Deadline:
+    """The moment at which `share` of the time allowed is spent."""
+    if budget_s is None or deadline.at is None:
+        return Deadline()
+    return Deadline(deadline.at - (1 - share) * budget_s)
+
+
+def _again(progress: Progress) -> Progress:
+    return lambda task, done, total, note: progress(f"{task} again", done, total, note)
+
+
+def _answer(first: Scan, file: FileReport) -> str:
+    """The scan's verdict; a file with odd weights is never called clean."""
+    if first.verdict.answer == "clean" and file.verdict != "safe":
+        return "inconclusive"
+    return first.verdict.answer
+
+
+def _measure(model: Model, held: Dataset, truth: Truth | None) -> Measured:
+    return Measured(clean_accuracy(model, held), truth.success_rate(model) if truth else None)
+
+
+def _mend(model: Model, given: Dataset, seed: int, deadline: Deadline, progress: Progress) -> Repair | str:
+    """The repair, or why there is none."""
+    try:
+        return repair(
+            model, given, "fine-pruning", seed=seed, deadline=deadline.at,
+            progress=lambda phase, step, steps, right: progress(phase, step, steps, f"accuracy {100 * right:.1f} %"),
+        )  # fmt: skip
+    except ModelError as error:
+        return f"repair: {error}"
+
+
+def _neurons(found: Vetting, given: Dataset) -> tuple[str, NDArray[np.float64], NDArray[np.float64]] | None:
+    trigger = found.first.trigger
+    if trigger is None:
+        return None
+    shown = given.take(500)
+    try:
+        return dormant_neurons(found.model, shown.x, trigger.stamp(shown.x))
+    except ModelError:
+        return None
+
+
+def _curve_success(model: Model, fixed: Repair, truth: Truth | None) -> tuple[float, ...]:
+    """Attack success rate along the pruning curve, at no more than 33 places; the others are interpolated."""
+    if truth is None:
+        return ()
+    layer = last_layers(copy.deepcopy(model))[0]
+    channels = [step["channel"] for step in fixed.record["curve"] if step["layer"] == layer.name]  # type: ignore[attr-defined]
+    places = np.unique(np.linspace(0, len(channels), min(33, len(channels) + 1)).round().astype(int))
+    rates = []
+    for count in places:
+        pruned = copy.deepcopy(model)
+        layer.silence(pruned, channels[:count])
+        rates.append(truth.success_rate(pruned).value)
+    return tuple(float(v) for v in np.interp(np.arange(len(channels) + 1), places, rates))

@@ -1,0 +1,183 @@
+"""What `vet` found, as the content of the report."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from assay.detect import Scan, measured
+from assay.models import Rate, predict
+from assay.report import (
+    Comparison,
+    Detector,
+    FileFacts,
+    FileFinding,
+    Neurons,
+    PruningCurve,
+    Report,
+    TriggerPictures,
+    write_report,
+)
+from assay.runs import Run, machine, versions
+from assay.vet import Vetting
+
+SHOWN = 8
+"""Pictures that are shown with the trigger on them."""
+
+LIMITS = (
+    "Triggers that cover most of the picture, or that depend on its content, are not searched for.",
+    "A backdoor of one source class alone can pass the search, which looks for triggers that turn every picture.",
+    "Behaviour on kinds of pictures that the clean set does not have was not looked at.",
+    "Clean accuracy is measured on a part of your clean set; if its labels are wrong, so are the figures.",
+)
+
+
+def report(found: Vetting, run: Run, path: Path) -> Path:
+    """Write the report as one HTML file."""
+    verdict, names = found.first.verdict, found.model.spec.class_names
+    target = None if verdict.target is None else names[verdict.target]
+    known = measured().get(f"{found.model.spec.architecture}-{found.clean.name}")
+    content = Report(
+        model=found.file.path,
+        verdict=found.answer,
+        sentence=_sentence(found, target),
+        advice=_advice(found),
+        class_names=names,
+        files=(_file(found),),
+        provenance=_provenance(found),
+        detectors=_detectors(found.first),
+        target=verdict.target,
+        p_value=verdict.p_value,
+        score_note=verdict.why,
+        accusations=""
+        if known is None
+        else f"Of {known.n} clean models of this kind, this rule accused {Rate(known.accused, known.n)}.",
+        trigger=_trigger(found),
+        neurons=_neurons(found),
+        pruning=_pruning(found),
+        comparisons=_comparisons(found),
+        repaired_model=str(found.repaired_path) if found.repaired_path else None,
+        rescan="" if found.second is None else f"{found.second.verdict.answer}: {found.second.verdict.why}",
+        not_done=found.not_done,
+        limits=LIMITS,
+        command=shlex.join(run.command),
+        facts=_facts(run),
+    )
+    return write_report(content, path)
+
+
+def _sentence(found: Vetting, target: str | None) -> str:
+    if found.answer == "backdoored":
+        where = f"into {target!r}" if target else "into wrong answers"
+        return f"This model is backdoored: a small mark on a picture turns it {where}."
+    if found.answer == "clean":
+        return "No backdoor was found in this model."
+    if found.first.verdict.answer == "clean":
+        return "It cannot be told whether this model is clean: its file is not in order."
+    return "It cannot be told whether this model is clean."
+
+
+def _advice(found: Vetting) -> str:
+    if found.answer == "clean":
+        return "It can be deployed as far as this examination goes; read below what was not checked."
+    if found.second is not None and found.second.verdict.answer == "clean" and found.after is not None:
+        return (
+            "Do not deploy the file you received. The repaired model shows no backdoor any more and keeps "
+            f"{100 * found.after.clean_accuracy.value:.1f} % clean accuracy; deploy that one, or ask for another."
+        )
+    return "Do not deploy it. Ask for another model, or have it examined with more time and more clean pictures."
+
+
+def _file(found: Vetting) -> FileFacts:
+    file = found.file
+    findings = tuple(FileFinding(f.what, f.where) for f in file.findings)
+    return FileFacts(file.path, file.verdict, file.format, file.sha256, file.size_bytes, findings)
+
+
+def _provenance(found: Vetting) -> tuple[tuple[str, str], ...]:
+    spec = found.model.spec
+    return (
+        ("architecture", spec.architecture),
+        ("parameters", f"{sum(p.numel() for p in found.model.parameters()):,}"),
+        ("pictures", "x".join(map(str, spec.input_shape)) + " (channels, height, width)"),
+        ("classes", str(spec.classes)),
+        ("clean set", f"{found.clean.name}, {len(found.clean)} pictures"),
+        ("signature", "none was checked: the file carries no signature that this version reads"),
+    )
+
+
+def _detectors(scan: Scan) -> tuple[Detector, ...]:
+    return tuple(
+        Detector(
+            f.detector,
+            f.summary,
+            f.seconds,
+            f.done,
+            f.p_value,
+            () if f.scores is None else tuple(float(v) for v in f.scores),
+            f.score_label,
+            f.target,
+        )
+        for f in scan.findings
+    )
+
+
+def _trigger(found: Vetting) -> TriggerPictures | None:
+    trigger = found.first.trigger
+    if trigger is None:
+        return None
+    names = found.model.spec.class_names
+    others = found.clean.y != trigger.target if trigger.target is not None else found.clean.y >= 0
+    shown = found.clean.subset(others).take(SHOWN)
+    stamped = trigger.stamp(shown.x)
+    before, after = (tuple(names[i] for i in predict(found.model, x)) for x in (shown.x, stamped))
+    caption = f"It covers {trigger.norm:.1f} pixels and turns {100 * trigger.flip_rate:.0f} % of held-out pictures."
+    return TriggerPictures(shown.x, stamped, before, after, trigger.mask, trigger.pattern, caption)
+
+
+def _neurons(found: Vetting) -> Neurons | None:
+    if found.neurons is None:
+        return None
+    layer, clean, triggered = found.neurons
+    pruned = [s for s in _curve(found) if s["kept"] and s["layer"] == layer]
+    return Neurons(
+        layer, tuple(map(float, clean)), tuple(map(float, triggered)), tuple(int(s["channel"]) for s in pruned)
+    )
+
+
+def _curve(found: Vetting) -> list[dict[str, int | float | str | bool]]:
+    return found.repaired.record["curve"] if found.repaired else []  # type: ignore[return-value]
+
+
+def _pruning(found: Vetting) -> PruningCurve | None:
+    if found.repaired is None or not _curve(found):
+        return None
+    start = float(found.repaired.record["accuracy_before_pruning"])  # type: ignore[arg-type]
+    accuracy = (start, *(float(s["accuracy"]) for s in _curve(found)))
+    return PruningCurve(accuracy, found.curve_success, sum(bool(s["kept"]) for s in _curve(found)))
+
+
+def _comparisons(found: Vetting) -> tuple[Comparison, ...]:
+    def triple(rate: Rate | None) -> tuple[float, float, float] | None:
+        return None if rate is None else (rate.value, *rate.interval)
+
+    after = found.after
+    rows = [
+        Comparison(
+            "clean accuracy",
+            triple(found.before.clean_accuracy),
+            triple(after.clean_accuracy) if after else None,
+            found.p_value,
+        )
+    ]
+    if found.before.attack_success_rate is not None:
+        success = after.attack_success_rate if after else None
+        rows.append(Comparison("attack success rate", triple(found.before.attack_success_rate), triple(success)))
+    return tuple(rows)
+
+
+def _facts(run: Run) -> tuple[tuple[str, str], ...]:
+    rows = [("date", run.started), ("seed", str(run.seed))]
+    rows += [(name, str(value)) for name, value in {**versions(), **machine()}.items()]
+    rows += [(f"seconds, {phase}", f"{seconds:.1f}") for phase, seconds in run.timings.items()]
+    return tuple(rows)

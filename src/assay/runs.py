@@ -29,6 +29,13 @@ from assay.errors import AssayError, BudgetError, InputError
 Settings = Mapping[str, Any]
 """What can be written as JSON."""
 
+Progress = Callable[[str, float, float, str], None]
+"""Called as `progress(task, done, total, note)`: how much of which task is done, and what was measured on the way."""
+
+
+def silent(task: str, done: float, total: float, note: str) -> None:
+    """The `Progress` of those who do not want to know."""
+
 
 def machine() -> dict[str, str | int]:
     """Facts of this machine that a figure depends on."""

@@ -14,16 +14,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.data import Dataset
+from assay.callable_module import make_callable
+from assay.data import Dataset, require_clean
+from assay.data import load as load_data
 from assay.detect import Scan, scan
-from assay.detect.scan import require_clean_set
 from assay.errors import ModelError
-from assay.models import Model, Rate, check_fits, clean_accuracy, correct, mcnemar, save
+from assay.models import Model, Rate, check_fits, clean_accuracy, correct, load, mcnemar, save
 from assay.repair import Repair, dormant_neurons, last_layers, repair
-from assay.runs import Deadline
-from assay.supply import FileReport
-
-Progress = Callable[[str, float, float, str], None]
+from assay.runs import Deadline, Progress, silent
+from assay.supply import FileReport, inspect
 
 MEASURED_SHARE = 0.2
 """Of the clean set: kept from the repair, so that before and after are measured on pictures it never saw."""
@@ -79,32 +78,38 @@ class Vetting:
 
 
 def vet(
-    model: Model,
-    clean: Dataset,
-    file: FileReport,
+    path: Path | str,
+    clean: Dataset | Path | str,
     *,
+    arch: str | None = None,
     out: Path | None = None,
     mend: bool = True,
     budget_s: float | None = None,
     seed: int = 0,
     truth: Truth | None = None,
-    progress: Progress = lambda task, done, total, note: None,
+    progress: Progress = silent,
 ) -> Vetting:
-    """Decide about one model.
+    """Decide about the model in one file, which is opened without running anything in it.
 
     Args:
-        clean: pictures with true labels; a fifth of each class is kept for measuring.
-        file: what `assay.supply.inspect` said of the file the model came from.
-        out: where the repaired model is written; without it, it stays in memory.
+        path: the model file.
+        clean: pictures with true labels, or where they are (see `assay.load_data`); a fifth of each class is kept for
+            measuring.
+        arch: the network, where the file does not say it (see `assay.load`).
+        out: folder of the repaired model; without it, it stays in memory.
         mend: whether to repair a model that is not clean.
         budget_s: seconds allowed; what did not fit is named in `not_done`.
+        truth: for measuring a model whose backdoor is known; it has no part in any decision.
 
     Raises:
-        DataError, ModelError: if the pictures do not fit the model.
+        UnsafeFileError, UnreadableFileError: if the file must not or cannot be opened.
+        DataError, ModelError: if file, pictures and architecture do not fit each other.
     """
     deadline = Deadline.after(budget_s)
+    file = inspect(path)
+    model, clean = open_both(path, clean, arch)
     clean = check_fits(model, clean)
-    require_clean_set(clean)
+    require_clean(clean)
     held, given = clean.halves(MEASURED_SHARE, seed + 1)
     before = _measure(model, held, truth)
     phase = _phase(budget_s, SCAN_SHARE if mend else 1.0, deadline)
@@ -137,6 +142,21 @@ def vet(
     )
 
 
+def open_both(path: Path | str, clean: Dataset | Path | str, arch: str | None = None) -> tuple[Model, Dataset]:
+    """A model and clean pictures of the size it takes; a bare state dict goes by the pictures."""
+    if arch is None:
+        model = load(path)
+        return model, _pictures(clean, model.spec.input_shape)
+    pictures = _pictures(clean, None)
+    model = load(path, arch, pictures)
+    fits = pictures.image_shape == model.spec.input_shape
+    return model, pictures if fits else _pictures(clean, model.spec.input_shape)
+
+
+def _pictures(clean: Dataset | Path | str, shape: tuple[int, int, int] | None) -> Dataset:
+    return clean if isinstance(clean, Dataset) else load_data(clean, "clean", image_shape=shape)
+
+
 def _phase(budget_s: float | None, share: float, deadline: Deadline) -> Deadline:
     """The moment at which `share` of the time allowed is spent."""
     if budget_s is None or deadline.at is None:
@@ -162,10 +182,7 @@ def _measure(model: Model, held: Dataset, truth: Truth | None) -> Measured:
 def _mend(model: Model, given: Dataset, seed: int, deadline: Deadline, progress: Progress) -> Repair | str:
     """The repair, or why there is none."""
     try:
-        return repair(
-            model, given, "fine-pruning", seed=seed, deadline=deadline.at,
-            progress=lambda phase, step, steps, right: progress(phase, step, steps, f"accuracy {100 * right:.1f} %"),
-        )  # fmt: skip
+        return repair(model, given, "fine-pruning", seed=seed, deadline=deadline, progress=progress)
     except ModelError as error:
         return f"repair: {error}"
 
@@ -194,3 +211,6 @@ def _curve_success(model: Model, fixed: Repair, truth: Truth | None) -> tuple[fl
         layer.silence(pruned, channels[:count])
         rates.append(truth.success_rate(pruned).value)
     return tuple(float(v) for v in np.interp(np.arange(len(channels) + 1), places, rates))
+
+
+make_callable(__name__, vet)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +16,7 @@ from assay.data import Dataset
 from assay.errors import DataError, InputError, ModelError
 from assay.models import clean_accuracy, correct, mcnemar, rate
 from assay.repair import METHODS, FinePruning, RepairSettings, repair
+from assay.runs import Deadline
 
 QUICK = RepairSettings(epochs=2, attempts=1)
 
@@ -93,16 +93,16 @@ def test_a_loss_that_is_nan_stops_the_run_and_the_last_good_state_is_kept(bad_pl
 
 
 def test_a_deadline_keeps_what_is_done(bad: Trained) -> None:
-    result = repair(bad.model, bad.clean, deadline=time.monotonic())
+    result = repair(bad.model, bad.clean, deadline=Deadline.after(0.0))
     assert result.record["cut_short"]
     assert result.after == result.before
-    assert not repair(bad.model, bad.clean, settings=QUICK, deadline=time.monotonic() + 600).record["cut_short"]
+    assert not repair(bad.model, bad.clean, settings=QUICK, deadline=Deadline.after(600.0)).record["cut_short"]
 
 
 def test_ctrl_c_goes_through_and_leaves_the_model_as_it_was(bad: Trained) -> None:
     was = copy.deepcopy(bad.model.state_dict())
 
-    def interrupt(phase: str, step: int, steps: int, accuracy: float) -> None:
+    def interrupt(phase: str, step: float, steps: float, note: str) -> None:
         if phase == "fine-tuning":
             raise KeyboardInterrupt
 
@@ -112,10 +112,10 @@ def test_ctrl_c_goes_through_and_leaves_the_model_as_it_was(bad: Trained) -> Non
 
 
 def test_progress_tells_phase_step_and_accuracy(bad: Trained) -> None:
-    told: list[tuple[str, int, int, float]] = []
+    told: list[tuple[str, float, float, str]] = []
     repair(bad.model, bad.clean, settings=QUICK, progress=lambda *said: told.append(said))
     assert [t[:3] for t in told if t[0] == "fine-tuning"] == [("fine-tuning", 1, 2), ("fine-tuning", 2, 2)]
-    assert all(1 <= step <= steps and 0 <= accuracy <= 1 for _, step, steps, accuracy in told)
+    assert all(1 <= step <= steps and note.startswith("accuracy ") for _, step, steps, note in told)
 
 
 def few(data: Dataset, label: int, n: int) -> Dataset:

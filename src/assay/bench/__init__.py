@@ -1,0 +1,18 @@
+"""Tables: every figure that Assay states in docs or README is made here, by `assay bench TABLE`."""
+
+from __future__ import annotations
+
+from assay.bench import badnets, references, repairs, scanning
+from assay.bench.run import Made, embed, embedded, find_table, make, write
+from assay.bench.table import Job, Table
+
+__all__ = ["TABLES", "Job", "Made", "Table", "embed", "embedded", "find_table", "make", "write"]
+
+TABLES: dict[str, Table] = {
+    "badnets-mnist": badnets.MNIST,
+    "badnets-signs": badnets.SIGNS,
+    "scan": scanning.SCAN,
+    "repair": repairs.REPAIR,
+    "references": references.REFERENCES,
+}
+"""The names of the command line."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from torch import nn
 
 from assay.backdoor import (
     TRIGGERS,
@@ -110,7 +111,7 @@ def statistics(settings: dict[str, Any]) -> dict[str, Any]:
     wanted = msgspec.convert(settings, ZooModel)
     found = scan(obtain(wanted), load_data(wanted.data, "clean"), seed=wanted.seed)
     return {
-        "statistics": {name: value for f in found.findings for name, value in f.statistics.items()},
+        "statistics": {f.detector: f.statistics for f in found.findings},
         "scores": {f.detector: list(f.scores) for f in found.findings if f.scores is not None},
         "targets": {f.detector: f.target for f in found.findings},
         "p_values": {f.detector: f.p_value for f in found.findings},
@@ -118,22 +119,40 @@ def statistics(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def first_filters(settings: dict[str, Any]) -> dict[str, Any]:
+    """A job: the first convolution's filters, `out in h w`, rounded for drawing."""
+    model = obtain(msgspec.convert(settings, ZooModel))
+    first = next(m for m in model.modules() if isinstance(m, nn.Conv2d))
+    return {"filters": [[[[round(v, 4) for v in row] for row in c] for c in f] for f in first.weight.tolist()]}
+
+
+CLEAN_SHARE = 0.05
+"""Of the training size, in clean pictures, for a repair."""
+
+
 def repaired(settings: dict[str, Any]) -> dict[str, Any]:
-    """A job: repair the model with 5 % of the training size in clean pictures, measured on the test part before and after."""
+    """A job: repair the model with a few clean pictures; measured on the test part before and after."""
     wanted = msgspec.convert({k: v for k, v in settings.items() if k != "method"}, ZooModel)
     attack = wanted.attack()
     if attack is None:
         raise ValueError("a repair is measured on a backdoored model")
     model, test, share = obtain(wanted), load_data(wanted.data, "test"), load_data(wanted.data, "clean")
-    fixed = repair(model, share.halves(0.5, wanted.seed)[0], settings["method"], seed=wanted.seed)
+    training_size = len(share) + len(load_data(wanted.data, "train"))
+    few, _ = share.halves(CLEAN_SHARE * training_size / len(share), wanted.seed)
+    fixed = repair(model, few, settings["method"], seed=wanted.seed)
 
     def measured(network: Model) -> dict[str, list[int]]:
         clean, success = clean_accuracy(network, test), attack_success_rate(network, test, *attack)
         return {"clean": [clean.hits, clean.n], "asr": [success.hits, success.n]}
 
     return {
+        "clean_pictures": len(few),
         "before": measured(model),
         "after": measured(fixed.model),
         "seconds": fixed.record["seconds"],
-        "record": fixed.record,
+        "record": {name: fixed.record[name] for name in RECORDED if name in fixed.record},
     }
+
+
+RECORDED = ("settings", "layers", "accuracy_before_pruning", "lr_used", "best_epoch", "attempts", "cut_short")
+"""What of a repair's record is kept with a table."""

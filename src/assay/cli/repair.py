@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from assay.cli.console import Common, Outcome, progress, rate_json
-from assay.cli.opening import open_both
 from assay.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,6 +48,7 @@ def repair(
     from assay.models import save
     from assay.repair import RepairSettings
     from assay.repair import repair as repaired
+    from assay.vet import open_both
 
     common.use_threads()
     target = _target(model, common.out)
@@ -62,7 +62,7 @@ def repair(
             method,
             settings=settings,
             seed=common.seed,
-            progress=lambda phase, step, steps, right: bars(phase, step, steps, f"accuracy {100 * right:.1f} %"),
+            progress=bars,
         )
     written = save(result.model, target)
     document = {

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.cli.console import Common, Outcome, progress
-from assay.cli.opening import open_both
 
 if TYPE_CHECKING:
     from assay.detect import RecoveredTrigger, Scan
@@ -38,12 +37,16 @@ def scan(
     download
         Fetch the official data set if it is not here.
     """
+    from assay.data import fetch
     from assay.detect import scan as look
     from assay.runs import Deadline, Run, main_command, parse_duration
+    from assay.vet import open_both
 
     common.use_threads()
     deadline = Deadline.after(parse_duration(budget) if budget else None)
-    received, pictures = open_both(model, clean, arch, download)
+    if download:
+        fetch(clean)
+    received, pictures = open_both(model, clean, arch)
     run = Run(
         common.out, main_command(), {"model": str(model), "clean": clean, "arch": arch, "budget": budget}, common.seed
     )

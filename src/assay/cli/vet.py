@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.cli.console import Common, Outcome, Progress, progress, rate_json
-from assay.cli.opening import open_both
+from assay.cli.console import Common, Outcome, progress, rate_json
 from assay.cli.scan import EXIT, scan_json, scan_text, trigger_image
 
 if TYPE_CHECKING:
     from assay.runs import Run
-    from assay.vet import Measured, Truth, Vetting
+    from assay.vet import Measured, Vetting
 
 
 def vet(
@@ -43,52 +42,22 @@ def vet(
     download
         Fetch the official data set if it is not here.
     """
+    from assay.data import fetch
     from assay.runs import Run, main_command, parse_duration
+    from assay.vet import vet as decide
 
     common.use_threads()
     seconds = parse_duration(budget) if budget else None
     out = common.out or Path("runs") / f"vet-{model.stem}"
     settings = {"model": str(model), "clean": clean, "arch": arch, "repair": repair, "budget_s": seconds}
     run = Run(out, main_command(), settings, common.seed)
-    with progress() as bars:
-        found = vet_file(model, clean, run, bars, arch=arch, mend=repair, budget_s=seconds, download=download)
+    if download:
+        fetch(clean)
+    with progress() as bars, run.timed("vet"):
+        found = decide(model, clean, arch=arch, out=out, mend=repair, budget_s=seconds, seed=common.seed, progress=bars)
     document = vet_json(found, out, run)
     run.metric(**document)
     return Outcome(document, vet_text(found, document), EXIT[found.answer])
-
-
-def vet_file(
-    model: Path,
-    clean: str,
-    run: Run,
-    bars: Progress,
-    *,
-    arch: str | None = None,
-    mend: bool = True,
-    budget_s: float | None = None,
-    download: bool = False,
-    truth: Truth | None = None,
-) -> Vetting:
-    """Open both, then vet; the time of each is kept in the run."""
-    from assay.supply import inspect
-    from assay.vet import vet as decide
-
-    with run.timed("inspect"):
-        file = inspect(model)
-        received, pictures = open_both(model, clean, arch, download)
-    left = None if budget_s is None else max(budget_s - run.timings["inspect"], 0.1)
-    with run.timed("vet"):
-        return decide(
-            received,
-            pictures,
-            file,
-            out=run.folder,
-            mend=mend,
-            budget_s=left,
-            seed=run.seed,
-            truth=truth,
-            progress=bars,
-        )
 
 
 def vet_json(found: Vetting, out: Path, run: Run) -> dict[str, Any]:

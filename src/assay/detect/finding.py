@@ -32,7 +32,7 @@ class RecoveredTrigger:
     def stamp(self, x: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Put it on uint8 pictures `n c h w`."""
         stamped = (1 - self.mask) * (x.astype(np.float32) / 255) + self.mask * self.pattern
-        return np.rint(stamped * 255).astype(np.uint8)
+        return np.asarray(np.rint(stamped * 255), dtype=np.uint8)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from assay.detect.finding import Finding
-from assay.runs import Deadline
+from assay.detect.frozen import frozen
+from assay.models import batches
+from assay.runs import NO_HURRY, Deadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class MaxMargin:
         model: nn.Module,
         image_shape: tuple[int, int, int],
         class_names: tuple[str, ...],
-        deadline: Deadline = Deadline(),
+        deadline: Deadline = NO_HURRY,
     ) -> Finding:
         started = time.monotonic()
         margins, done = self._margins(model, image_shape, len(class_names), deadline)
@@ -50,7 +52,10 @@ class MaxMargin:
         p_value = order_statistic_p(margins)
         spread = float(np.median(np.abs(margins - np.median(margins)))) or 1.0
         odd = float((margins[target] - np.median(margins)) / spread)
-        summary = f"class {class_names[target]!r} reaches the largest margin, {margins[target]:.0f}; the median class {np.median(margins):.0f}"
+        summary = (
+            f"class {class_names[target]!r} reaches the largest margin, {margins[target]:.0f}; "
+            f"the median class {np.median(margins):.0f}"
+        )
         return Finding(
             "max_margin", {"largest_margin": odd}, summary, p_value, margins, "largest margin (logits)", target,
             seconds=time.monotonic() - started, done=done,
@@ -63,23 +68,23 @@ class MaxMargin:
         x = torch.rand(classes * self.starts, *image_shape, generator=generator).requires_grad_()
         aims = torch.arange(classes).repeat_interleave(self.starts)
         optimiser = torch.optim.Adam([x], self.lr)
-        model.eval().requires_grad_(False)
-        done = True
-        try:
-            for _ in range(self.steps):
-                if deadline.passed:
-                    done = False
-                    break
-                optimiser.zero_grad(set_to_none=True)
-                (-_margin(model(x), aims).sum()).backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                with torch.no_grad():
-                    x.clamp_(0, 1)
-            with torch.inference_mode():
-                margins = _margin(model(x), aims).view(classes, self.starts).amax(1)
-        finally:
-            model.requires_grad_(True)
-        return margins.double().numpy(), done
+        model = frozen(model)
+        done = 0
+        while done < self.steps and not deadline.passed:
+            optimiser.zero_grad(set_to_none=True)
+            for part in batches(len(x), TOGETHER):
+                (-_margin(model(x[part]), aims[part]).sum()).backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            with torch.no_grad():
+                x.clamp_(0, 1)
+            done += 1
+        with torch.inference_mode():
+            margins = torch.cat([_margin(model(x[part]), aims[part]) for part in batches(len(x), TOGETHER)])
+        return margins.view(classes, self.starts).amax(1).double().numpy(), done == self.steps
+
+
+TOGETHER = 128
+"""Pictures of one forward pass."""
 
 
 def _margin(logits: Tensor, aims: Tensor) -> Tensor:

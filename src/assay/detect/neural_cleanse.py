@@ -21,8 +21,9 @@ from torch.nn import functional as F
 
 from assay.data import Dataset
 from assay.detect.finding import Finding, RecoveredTrigger
+from assay.detect.frozen import frozen
 from assay.models import as_float, batches
-from assay.runs import Deadline
+from assay.runs import NO_HURRY, Deadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,11 @@ class NeuralCleanse:
         self,
         model: nn.Module,
         clean: Dataset,
-        deadline: Deadline = Deadline(),
+        deadline: Deadline = NO_HURRY,
         tick: Callable[[int, int], None] = lambda done, total: None,
     ) -> Finding:
         started = time.monotonic()
+        model = frozen(model)
         tune, held = clean.halves(0.5, self.seed)
         held = held.take(self.held_out)
         classes = clean.classes
@@ -64,14 +66,10 @@ class NeuralCleanse:
         done = 0
         for restart in range(self.restarts):
             masks, patterns, finished = self._optimise(
-                model,
-                tune,
-                restart,
-                deadline,
-                lambda step, r=restart: tick(r * self.steps + step, self.restarts * self.steps),
+                model, tune, restart, deadline, _later(tick, restart * self.steps, self.restarts * self.steps)
             )
             if finished or restart == 0:
-                best.keep(masks, patterns, _flip_rates(model, held, masks, patterns), self.enough)
+                best.keep(masks, patterns, _flip_rates(model, held, masks, patterns))
             done += finished
             if not finished:
                 break
@@ -88,23 +86,23 @@ class NeuralCleanse:
         optimiser = torch.optim.Adam([mask_logit, pattern_logit], self.lr, betas=(0.5, 0.9))
         pressure = _Pressure(rows, self.enough)
         x, y = torch.from_numpy(tune.x), torch.from_numpy(tune.y)
-        model.eval().requires_grad_(False)
-        try:
-            for step in range(self.steps):
-                if deadline.passed:
-                    return mask_logit.detach().sigmoid(), pattern_logit.detach().sigmoid(), False
-                chosen = torch.randint(len(x), (self.pictures,), generator=generator)
-                mask, pattern = mask_logit.sigmoid(), pattern_logit.sigmoid()
-                loss, turned = _losses(model, x[chosen].float().div_(255), y[chosen], mask, pattern)
-                total = (loss + pressure.weight * mask.flatten(1).sum(1)).sum()
-                optimiser.zero_grad(set_to_none=True)
-                total.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                pressure.update(turned)
-                tick(step + 1)
-        finally:
-            model.requires_grad_(True)
-        return mask_logit.detach().sigmoid(), pattern_logit.detach().sigmoid(), True
+        done = 0
+        while done < self.steps and not deadline.passed:
+            chosen = torch.randint(len(x), (self.pictures,), generator=generator)
+            images, labels = x[chosen].float().div_(255), y[chosen]
+            optimiser.zero_grad(set_to_none=True)
+            turned = []
+            # A few rows at a time: their activations stay in the processor's cache.
+            for part in batches(rows, max(1, TOGETHER // self.pictures)):
+                mask, pattern = mask_logit[part].sigmoid(), pattern_logit[part].sigmoid()
+                loss, reached = _losses(model, images, labels, mask, pattern, _aims(rows)[part])
+                (loss + pressure.weight[part] * mask.flatten(1).sum(1)).sum().backward()  # type: ignore[no-untyped-call]
+                turned.append(reached)
+            optimiser.step()
+            pressure.update(torch.cat(turned))
+            done += 1
+            tick(done)
+        return mask_logit.detach().sigmoid(), pattern_logit.detach().sigmoid(), done == self.steps
 
     def _finding(self, model: nn.Module, best: _Triggers, held: Dataset, done: bool, seconds: float) -> Finding:
         norms, flips = best.norms(), best.flips
@@ -117,15 +115,25 @@ class NeuralCleanse:
             "smallest_trigger": float(-np.log(per_class.min() / area)),
             "odd_class": float(np.median(np.log(per_class)) - np.log(per_class.min())),
             "smallest_untargeted": float(-np.log(norms[-1] / area)),
+            "odd_untargeted": float(np.median(np.log(per_class)) - np.log(norms[-1])),
         }
         summary = (
-            f"the smallest trigger takes {per_class[target]:.1f} pixels and turns {100 * flips[target]:.0f} % of held-out pictures "
-            f"into {held.class_names[target]!r}; the median class needs {np.median(per_class):.1f} pixels"
+            f"the smallest trigger takes {per_class[target]:.1f} pixels and turns {100 * flips[target]:.0f} % of "
+            f"held-out pictures into {held.class_names[target]!r}; the median class needs {np.median(per_class):.1f}"
         )
         return Finding(
             "neural_cleanse", statistics, summary, scores=per_class, score_label="pixels the smallest trigger takes",
             target=target, trigger=trigger, untargeted=untargeted, seconds=seconds, done=done,
         )  # fmt: skip
+
+
+def _later(tick: Callable[[int, int], None], before: int, total: int) -> Callable[[int], None]:
+    """Count steps on from those of earlier restarts."""
+    return lambda step: tick(before + step, total)
+
+
+TOGETHER = 128
+"""Pictures of one forward pass. 512 were measured to take twice as long each: their memory is mapped anew each time."""
 
 
 class _Pressure:
@@ -142,35 +150,51 @@ class _Pressure:
         self.weight = (self.weight * torch.where(works, 1.1, 1 / 1.15)).clamp_(1e-5, 1.0)
 
 
-def _losses(model: nn.Module, x: Tensor, y: Tensor, mask: Tensor, pattern: Tensor) -> tuple[Tensor, Tensor]:
+LEAVE = -1
+"""The aim of the row that wants pictures to leave their class."""
+
+
+def _aims(rows: int) -> Tensor:
+    """What each row wants pictures to become: its class; the last row `LEAVE`."""
+    return torch.tensor([*range(rows - 1), LEAVE])
+
+
+def _losses(
+    model: nn.Module, x: Tensor, y: Tensor, mask: Tensor, pattern: Tensor, aims: Tensor
+) -> tuple[Tensor, Tensor]:
     """For each row, the mean loss of its aim over the pictures, and the share of pictures that reach it."""
     rows, n = len(mask), len(x)
     stamped = (1 - mask[:, None]) * x[None] + (mask * pattern)[:, None]  # rows n c h w
     logits = model(stamped.flatten(0, 1).contiguous(memory_format=torch.channels_last)).view(rows, n, -1)
-    classes = rows - 1
-    log_p = F.log_softmax(logits, dim=2)
-    aims = torch.arange(classes)
-    others = (y[None, :] != aims[:, None]).float()  # pictures of the class itself have nothing to turn
-    weight = others / others.sum(1, keepdim=True).clamp_(min=1)
-    targeted = -(log_p[:-1].gather(2, aims.view(-1, 1, 1).expand(-1, n, 1)).squeeze(2) * weight).sum(1)
-    p_own = log_p[-1].gather(1, y[:, None]).squeeze(1).exp()
-    leaving = -torch.log1p(-p_own.clamp(max=1 - 1e-6)).mean()
-    answers = logits.argmax(2)
-    reached = torch.cat([((answers[:-1] == aims[:, None]) * weight).sum(1), (answers[-1] != y).float().mean()[None]])
-    return torch.cat([targeted, leaving[None]]), reached.detach()
+    log_p, answers = F.log_softmax(logits, dim=2), logits.argmax(2)
+    leaving = (aims == LEAVE)[:, None]
+    wanted = torch.where(leaving, y[None], aims[:, None])  # rows n
+    p_wanted = log_p.gather(2, wanted[:, :, None]).squeeze(2)
+    loss = torch.where(leaving, -torch.log1p(-p_wanted.exp().clamp(max=1 - 1e-6)), -p_wanted)
+    reached = torch.where(leaving, answers != y[None], answers == wanted)
+    weight = _turnable(y, aims).float()
+    weight = weight / weight.sum(1, keepdim=True).clamp_(min=1)
+    return (loss * weight).sum(1), (reached * weight).sum(1).detach()
+
+
+def _turnable(y: Tensor, aims: Tensor) -> Tensor:
+    """`rows n`: whether there is anything to turn; pictures of the aimed class itself are there already."""
+    return y[None] != aims[:, None]
 
 
 def _flip_rates(model: nn.Module, held: Dataset, masks: Tensor, patterns: Tensor) -> NDArray[np.float64]:
     """For each row, the share of held-out pictures that its trigger turns."""
-    hits, counts = np.zeros(len(masks)), np.zeros(len(masks))
+    aims = _aims(len(masks))
+    hits, counts = torch.zeros(len(masks)), torch.zeros(len(masks))
     with torch.inference_mode():
         for part in batches(len(held), 32):
             x, y = as_float(held.x[part]), torch.from_numpy(held.y[part])
-            _, reached = _losses(model, x, y, masks, patterns)
-            seen = torch.cat([(y[None] != torch.arange(len(masks) - 1)[:, None]).sum(1), torch.tensor([len(y)])])
-            hits += (reached * seen).numpy()
-            counts += seen.numpy()
-    return hits / np.maximum(counts, 1)
+            seen = _turnable(y, aims).sum(1)
+            for rows in batches(len(masks), max(1, TOGETHER // 32)):
+                _, reached = _losses(model, x, y, masks[rows], patterns[rows], aims[rows])
+                hits[rows] += reached * seen[rows]
+            counts += seen
+    return (hits / counts.clamp(min=1)).double().numpy()
 
 
 @dataclass
@@ -190,7 +214,7 @@ class _Triggers:
         """Pixels a trigger takes, divided by the share it turns: one that works half the time counts twice as large."""
         return self.masks.flatten(1).sum(1).double().numpy() / np.maximum(self.flips, 0.05)
 
-    def keep(self, masks: Tensor, patterns: Tensor, flips: NDArray[np.float64], enough: float) -> None:
+    def keep(self, masks: Tensor, patterns: Tensor, flips: NDArray[np.float64]) -> None:
         fresh = _Triggers(masks, patterns, flips)
         better = torch.from_numpy(fresh.norms() < self.norms())
         self.masks = torch.where(better[:, None, None, None], masks, self.masks)

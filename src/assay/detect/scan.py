@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.data import Dataset
@@ -13,9 +13,7 @@ from assay.detect.verdict import References, Verdict, decide, references_for
 from assay.detect.weights import weights
 from assay.errors import DataError
 from assay.models import Model, check_fits
-from assay.runs import Deadline
-
-Progress = Callable[[str, float, float, str], None]
+from assay.runs import NO_HURRY, Deadline, Progress, silent
 
 
 @dataclass(frozen=True)
@@ -61,8 +59,8 @@ def scan(
     clean: Dataset,
     *,
     seed: int = 0,
-    deadline: Deadline = Deadline(),
-    progress: Progress = lambda task, done, total, note: None,
+    deadline: Deadline = NO_HURRY,
+    progress: Progress = silent,
     known: Sequence[References] | None = None,
 ) -> Scan:
     """Is this model backdoored? Sees the model and the clean set, nothing else.

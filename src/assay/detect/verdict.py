@@ -126,7 +126,7 @@ def references_for(
     ]  # fmt: skip
     named = [r for r in alike if r.data == data]
     if named or len(alike) < 2:
-        return (named or alike or [None])[0]
+        return next(iter(named or alike), None)
     # Several data sets look like the user's: the one with the widest spread of trigger sizes accuses the least.
     return max(alike, key=lambda r: float(np.std(r.statistics.get("odd_class", [0.0]))))
 

@@ -27,7 +27,7 @@ def channel_bounds(convolution: nn.Conv2d, norm: nn.BatchNorm2d | None) -> NDArr
     bound = torch.linalg.matrix_norm(kernel, ord=2)
     if norm is not None and norm.weight is not None and norm.running_var is not None:
         bound = bound * (norm.weight.detach() / (norm.running_var + norm.eps).sqrt()).abs()
-    return bound.double().numpy()
+    return np.asarray(bound.double(), dtype=np.float64)
 
 
 def convolutions(model: nn.Module) -> list[tuple[str, nn.Conv2d, nn.BatchNorm2d | None]]:
@@ -37,15 +37,15 @@ def convolutions(model: nn.Module) -> list[tuple[str, nn.Conv2d, nn.BatchNorm2d 
     for (name, module), (_, after) in pairwise([*modules, ("", nn.Identity())]):
         if isinstance(module, nn.Conv2d):
             follows = isinstance(after, nn.BatchNorm2d) and after.num_features == module.out_channels
-            found.append((name, module, after if follows else None))  # type: ignore[arg-type]
+            found.append((name, module, after if follows else None))
     return found
 
 
 def silent_channels(model: nn.Module) -> int:
     """Channels whose bias is so negative that no picture with values in [-3, 3] a pixel can wake them.
 
-    Bound: an input bounded by 3 gives at most three times the L1 norm of the kernel. It is exact for the first layer and
-    a rule of thumb for deeper ones.
+    Bound: an input bounded by 3 gives at most three times the L1 norm of the kernel. It is exact for the first layer
+    and a rule of thumb for deeper ones.
     """
     silent = 0
     for _, convolution, _ in convolutions(model):
@@ -66,7 +66,10 @@ def weights(model: nn.Module) -> Finding:
             flagged += int((scores > BEYOND).sum())
             largest = max(largest, float(scores.max()))
     silent = silent_channels(model)
-    summary = f"{flagged} channels lie beyond mean + 3 standard deviations of their layer; {silent} have a bias that keeps them silent"
+    summary = (
+        f"{flagged} channels lie beyond mean + 3 standard deviations of their layer; "
+        f"{silent} have a bias that keeps them silent"
+    )
     return Finding(
         "weights",
         {"outlying_channel": largest, "silent_channels": float(silent)},

@@ -1,11 +1,12 @@
 """Repairs: from a model and a few clean pictures to a new model without its backdoor."""
 
+from assay.callable_module import make_callable
 from assay.repair.channels import Layer, last_layers
 from assay.repair.fine_pruning import FinePruning
 from assay.repair.fine_tuning import FineTuning, Tuner
 from assay.repair.methods import METHODS, Method, Repair, repair
 from assay.repair.pruning import Pruning, PruningStep, dormant_neurons, mean_activations, prune_layer
-from assay.repair.settings import Progress, RepairSettings
+from assay.repair.settings import RepairSettings
 
 __all__ = [
     "METHODS",
@@ -13,7 +14,6 @@ __all__ = [
     "FineTuning",
     "Layer",
     "Method",
-    "Progress",
     "Pruning",
     "PruningStep",
     "Repair",
@@ -25,3 +25,5 @@ __all__ = [
     "prune_layer",
     "repair",
 ]
+
+make_callable(__name__, repair)

@@ -16,7 +16,8 @@ from assay.data import Dataset
 from assay.models import Model
 from assay.repair.fine_tuning import Tuner
 from assay.repair.pruning import Pruning
-from assay.repair.settings import Progress, RepairSettings
+from assay.repair.settings import RepairSettings
+from assay.runs import NO_HURRY, Deadline, Progress, silent
 
 
 class FinePruning:
@@ -30,9 +31,7 @@ class FinePruning:
         self.settings = settings
         self.seed = seed
 
-    def fit(
-        self, model: Model, clean: Dataset, *, progress: Progress | None = None, deadline: float | None = None
-    ) -> Self:
+    def fit(self, model: Model, clean: Dataset, *, progress: Progress = silent, deadline: Deadline = NO_HURRY) -> Self:
         """Repair a copy of `model`.
 
         Raises:

@@ -25,7 +25,8 @@ from torch.nn import functional as F
 from assay.data import Dataset
 from assay.models import Model, as_float, clean_accuracy, seeded
 from assay.repair.channels import Layer
-from assay.repair.settings import Progress, RepairSettings, over, split
+from assay.repair.settings import RepairSettings, accuracy_note, split
+from assay.runs import NO_HURRY, Deadline, Progress, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,8 @@ class Tuner:
     settings: RepairSettings
     seed: int
     pruned: Sequence[tuple[Layer, Sequence[int]]] = ()
-    progress: Progress | None = None
-    deadline: float | None = None
+    progress: Progress = silent
+    deadline: Deadline = NO_HURRY
 
     def tune(self, model: Model, goal: float) -> dict[str, object]:
         """Train `model` in place and leave it in its best state; returns what was done.
@@ -91,7 +92,7 @@ class Tuner:
         for attempt in range(self.settings.attempts):
             model.load_state_dict(given)
             courses.append(self._run(model, self.settings.lr / 2**attempt))
-            if courses[-1].accuracy >= goal or over(self.deadline):
+            if courses[-1].accuracy >= goal or self.deadline.passed:
                 break
         best = max(courses, key=lambda course: course.accuracy)
         model.load_state_dict(best.state or given)
@@ -119,8 +120,7 @@ class Tuner:
                     break
                 accuracy = clean_accuracy(model, self.validation).value
                 course.add(TuningEpoch(epoch, loss, accuracy), model)
-                if self.progress:
-                    self.progress("fine-tuning", epoch, settings.epochs, accuracy)
+                self.progress("fine-tuning", epoch, settings.epochs, accuracy_note(accuracy))
         return course
 
     def _epoch(
@@ -138,7 +138,7 @@ class Tuner:
         total = 0.0
         model.train()
         for step, chosen in enumerate(parts, 1):
-            if over(self.deadline):
+            if self.deadline.passed:
                 course.stopped = DEADLINE
                 return total
             done = (epoch - 1 + step / len(parts)) / self.settings.epochs
@@ -182,9 +182,7 @@ class FineTuning:
         self.settings = settings
         self.seed = seed
 
-    def fit(
-        self, model: Model, clean: Dataset, *, progress: Progress | None = None, deadline: float | None = None
-    ) -> Self:
+    def fit(self, model: Model, clean: Dataset, *, progress: Progress = silent, deadline: Deadline = NO_HURRY) -> Self:
         """Train a copy of `model` on clean pictures.
 
         Raises:

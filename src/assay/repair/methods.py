@@ -14,7 +14,8 @@ from assay.models import Model, Rate, correct, mcnemar, rate
 from assay.repair.fine_pruning import FinePruning
 from assay.repair.fine_tuning import FineTuning
 from assay.repair.pruning import Pruning
-from assay.repair.settings import Progress, RepairSettings
+from assay.repair.settings import RepairSettings
+from assay.runs import NO_HURRY, Deadline, Progress, silent
 
 
 class Method(Protocol):
@@ -24,7 +25,7 @@ class Method(Protocol):
     record_: dict[str, object]
 
     def fit(
-        self, model: Model, clean: Dataset, *, progress: Progress | None = None, deadline: float | None = None
+        self, model: Model, clean: Dataset, *, progress: Progress = silent, deadline: Deadline = NO_HURRY
     ) -> Self: ...
 
     def apply(self, model: Model) -> Model: ...
@@ -67,8 +68,8 @@ def repair(
     *,
     settings: RepairSettings | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
-    deadline: float | None = None,
+    progress: Progress = silent,
+    deadline: Deadline = NO_HURRY,
 ) -> Repair:
     """Remove what a backdoor may have left in `model`, with nothing but clean pictures.
 
@@ -79,7 +80,7 @@ def repair(
         method: a name in `METHODS`.
         seed: of the split, the order of pictures, dropout. Same seed and machine, same model.
         progress: told after each pruned channel and each epoch.
-        deadline: a value of `time.monotonic()`; when it passes, the best so far is kept and
+        deadline: when it passes, the best so far is kept and
             `record["cut_short"]` set.
 
     Raises:

@@ -22,8 +22,9 @@ from assay.data import Dataset
 from assay.errors import ModelError
 from assay.models import Model, as_float, batches
 from assay.repair.channels import Layer, last_layers
-from assay.repair.settings import Progress, RepairSettings, over, split
+from assay.repair.settings import RepairSettings, accuracy_note, split
 from assay.repair.tail import BATCH, Tail
+from assay.runs import NO_HURRY, Deadline, Progress, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +112,8 @@ def prune_layer(
     validation: Dataset,
     fewest_hits: float,
     *,
-    progress: Progress | None = None,
-    deadline: float | None = None,
+    progress: Progress = silent,
+    deadline: Deadline = NO_HURRY,
 ) -> list[PruningStep]:
     """Silence channels of `layer` in `model`, in place, most dormant first, while `fewest_hits` are right.
 
@@ -123,14 +124,13 @@ def prune_layer(
     tail = Tail(model, layer, validation)
     steps: list[PruningStep] = []
     for channel in np.argsort(means, kind="stable")[:-1].tolist():
-        if over(deadline):
+        if deadline.passed:
             break
         tail.silence(channel)
         hits = tail.hits()
         kept = hits >= fewest_hits
         steps.append(PruningStep(layer.name, channel, float(means[channel]), hits / len(validation), kept))
-        if progress:
-            progress("pruning", len(steps), layer.channels - 1, hits / len(validation))
+        progress("pruning", len(steps), layer.channels - 1, accuracy_note(hits / len(validation)))
         if not kept:
             break
     # Only now are weights changed, and only by steps that were kept: the state before the fall.
@@ -150,9 +150,7 @@ class Pruning:
         self.settings = settings
         self.seed = seed
 
-    def fit(
-        self, model: Model, clean: Dataset, *, progress: Progress | None = None, deadline: float | None = None
-    ) -> Self:
+    def fit(self, model: Model, clean: Dataset, *, progress: Progress = silent, deadline: Deadline = NO_HURRY) -> Self:
         """Learn which channels to silence; `model` stays as it is.
 
         Raises:
@@ -192,7 +190,7 @@ class Pruning:
             ],
             "accuracy_before_pruning": self.accuracy_,
             "curve": [asdict(step) for step in curve],
-            "cut_short": over(deadline),
+            "cut_short": deadline.passed,
         }
         return self
 

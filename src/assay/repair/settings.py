@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -11,9 +9,6 @@ import numpy as np
 from assay.data import Dataset
 from assay.errors import DataError, InputError
 from assay.models import Model, check_fits
-
-Progress = Callable[[str, int, int, float], None]
-"""Called as `progress(phase, step, steps, validation accuracy)`; phase is `pruning` or `fine-tuning`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +84,6 @@ def split(model: Model, clean: Dataset, share: float, seed: int) -> tuple[Datase
     return tuning, validation
 
 
-def over(deadline: float | None) -> bool:
-    """Whether `deadline`, a value of `time.monotonic()`, has passed."""
-    return deadline is not None and time.monotonic() >= deadline
+def accuracy_note(accuracy: float) -> str:
+    """What a progress bar says of the validation accuracy, given in [0, 1]."""
+    return f"accuracy {100 * accuracy:.1f} %"

@@ -1,0 +1,135 @@
+"""The figures beside the tables, as SVG that reads on light and dark pages.
+
+Each takes plain results and returns the text of one SVG file; nothing is drawn that is not in the kept results.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.models import Rate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, RED, GREY = "#2f6db3", "#c96a10", "#b8324a", "#7a7f87"
+"""Colours with enough contrast on white and on near-black; told apart by people who see no red or green as well."""
+
+
+STYLE: Any = {
+    **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color"), GREY),
+    "font.size": 9,
+}
+"""Of matplotlib."""
+
+
+def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure of `width` x `height` inches with a transparent ground and grey axes."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(rc=STYLE):
+        figure = Figure((width, height), layout="constrained")
+        axes = figure.subplots(1, columns, squeeze=False)[0]
+    for one in axes:
+        one.spines[["top", "right"]].set_visible(False)
+        one.patch.set_visible(False)
+    figure.patch.set_visible(False)
+    return figure, list(axes)
+
+
+def _svg(figure: Figure) -> str:
+    """SVG with text as text, without a date, so that the same results give the same bytes."""
+    from matplotlib import rc_context
+
+    blob = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "assay"}):
+        figure.savefig(blob, format="svg", metadata={"Date": None, "Creator": None})
+    return "\n".join(line.rstrip() for line in blob.getvalue().splitlines()) + "\n"
+
+
+def filters(kept: Mapping[str, Sequence[Any]]) -> str:
+    """First-layer filters of several networks, one panel each (BadNets, figure 5)."""
+    figure, axes = _figure(8.4, 3.0, len(kept))
+    for one, (name, weights) in zip(axes, kept.items(), strict=True):
+        one.imshow(_mosaic(np.asarray(weights)[:, 0]), cmap="RdBu_r", vmin=-1, vmax=1)
+        one.set_title(name, color=GREY, fontsize=9)
+        one.axis("off")
+    return _svg(figure)
+
+
+def _mosaic(planes: np.ndarray) -> np.ndarray:
+    """`n h w` side by side in about a square, each scaled by its own largest magnitude, with gaps between."""
+    n, h, w = planes.shape
+    side = int(np.ceil(np.sqrt(n)))
+    sheet = np.full((side * (h + 1) - 1, side * (w + 1) - 1), np.nan)
+    for i, plane in enumerate(planes):
+        top, left = divmod(i, side)
+        scaled = plane / max(float(np.abs(plane).max()), 1e-12)
+        sheet[top * (h + 1) : top * (h + 1) + h, left * (w + 1) : left * (w + 1) + w] = scaled
+    return sheet
+
+
+def share_curve(points: Sequence[tuple[float, Rate, Rate]]) -> str:
+    """Attack success rate and clean accuracy against the poison rate; a dot a seed, a line through the medians."""
+    figure, axes = _figure(7.2, 2.6, 2)
+    for one, column, name, colour in zip(
+        axes, (1, 2), ("attack success rate, %", "clean accuracy, %"), (RED, BLUE), strict=True
+    ):
+        by_share: dict[float, list[float]] = defaultdict(list)
+        for point in points:
+            by_share[point[0]].append(100 * point[column].value)  # type: ignore[union-attr]
+        shares = sorted(by_share)
+        for share in shares:
+            one.plot([100 * share] * len(by_share[share]), by_share[share], "o", color=colour, markersize=4)
+        one.plot([100 * s for s in shares], [median(by_share[s]) for s in shares], color=colour)
+        one.set(xlabel="poison rate, %", ylabel=name)
+        one.ticklabel_format(useOffset=False)
+    return _svg(figure)
+
+
+def score_strip(scores: Sequence[tuple[str, str, float]]) -> str:
+    """Every judged model's score, by data set and kind, with the two thresholds of the frozen rule."""
+    from assay.detect.verdict import ACCUSE, DOUBT
+
+    groups: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for data, kind, score in scores:
+        groups[(data, kind)].append(score)
+    figure, [one] = _figure(7.2, 0.5 * len(groups) + 1.0)
+    for row, ((_, kind), values) in enumerate(sorted(groups.items(), reverse=True)):
+        colour = BLUE if kind == "clean" else RED
+        jitter = np.linspace(-0.2, 0.2, len(values))
+        one.plot(values, row + jitter, "o" if kind == "clean" else "D", color=colour, markersize=4)
+    one.axvline(ACCUSE, color=GREY, linewidth=1)
+    one.axvline(DOUBT, color=GREY, linewidth=1, linestyle=":")
+    one.set_xscale("symlog", linthresh=ACCUSE)
+    one.set(xlabel="score, in spreads of the clean references (dotted: inconclusive, solid: backdoored)")
+    one.set_yticks(range(len(groups)), [f"{data}, {kind}" for data, kind in sorted(groups, reverse=True)])
+    return _svg(figure)
+
+
+def repair_bars(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Attack success rate after each defence, a group an attack; the dash is the rate before."""
+    attacks = list(dict.fromkeys((r["task"], r["attack"]) for r in rows))
+    defences = list(dict.fromkeys(r["defence"] for r in rows))
+    colours = dict(zip(defences, (GREY, ORANGE, BLUE), strict=False))
+    figure, [one] = _figure(8.4, 0.62 * len(attacks) + 1.0)
+    for row in rows:
+        place = attacks.index((row["task"], row["attack"])) + 0.26 * (defences.index(row["defence"]) - 1)
+        value, (low, high) = 100 * row["attack_success_rate"], row["attack_success_rate_interval"]
+        label = row["defence"] if (row["task"], row["attack"]) == attacks[0] else None
+        one.barh(place, value, 0.24, color=colours[row["defence"]], label=label)
+        one.plot([100 * low, 100 * high], [place, place], color=GREY, linewidth=1)
+        one.plot([100 * row["attack_success_rate_before"]], [place], "|", color=RED, markersize=8)
+    one.set_yticks(range(len(attacks)), [f"{task}: {attack}" for task, attack in attacks])
+    one.invert_yaxis()
+    one.set(xlabel="attack success rate after the defence, % (red tick: before)", xlim=(0, 101))
+    one.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _svg(figure)

@@ -1,0 +1,135 @@
+"""Making a table: its jobs on an executor, its rows, its figures, and the Markdown that docs and README carry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assay.bench.table import Job, Results, Row, Table
+from assay.errors import InputError
+from assay.runs import Progress, machine, now, run_jobs, silent, to_json, versions, write_atomically
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished table: rows, Markdown, figures by name, and all of it as one JSON document."""
+
+    rows: list[Row]
+    results: Results
+    markdown: str
+    figures: dict[str, str]
+    document: dict[str, Any]
+
+
+def make(
+    name: str, table: Table, store: Path, executor: Executor, *, quick: bool = False, progress: Progress = silent
+) -> Made:
+    """Run what is not in `store` yet, then put the table together. What is finished stays when it is interrupted."""
+    results = _results(name, table.jobs(quick), store, executor, progress)
+    rows, figures = table.rows(results), table.figures(results)
+    facts = {"machine": machine(), "versions": versions(), "date": now()}
+    document = {"table": name, "quick": quick, "rows": rows, **facts, "figures": sorted(figures)}
+    return Made(rows, results, markdown(name, table, rows, facts, quick), figures, document)
+
+
+def _results(name: str, jobs: list[Job], store: Path, executor: Executor, progress: Progress) -> Results:
+    """Results in the order of `jobs`; all jobs of one function are run before those of the next."""
+    found: dict[int, dict[str, Any]] = {}
+    for function in dict.fromkeys(job.function for job in jobs):
+        mine = [i for i, job in enumerate(jobs) if job.function is function]
+        task = f"{name}: {function.__name__.replace('_', ' ')}"
+        progress(task, 0, len(mine), "")
+        settings = [jobs[i].settings for i in mine]
+        done = run_jobs(function, settings, store / function.__name__, executor, _counted(progress, task))
+        found.update(zip(mine, done, strict=True))
+    return [(job, found[i]) for i, job in enumerate(jobs)]
+
+
+def _counted(progress: Progress, task: str) -> Callable[[int, int], None]:
+    return lambda done, total: progress(task, done, total, "")
+
+
+def write(name: str, made: Made, folder: Path) -> list[Path]:
+    """`NAME.json`, `NAME.md` and the figures, in `folder`."""
+    files = {f"{name}.json": to_json(made.document), f"{name}.md": made.markdown.encode()}
+    files |= {f"{figure}.svg": svg.encode() for figure, svg in made.figures.items()}
+    for file, blob in files.items():
+        write_atomically(folder / file, blob)
+    return [folder / file for file in files]
+
+
+def markdown(name: str, table: Table, rows: Sequence[Row], facts: dict[str, Any], quick: bool) -> str:
+    """The table as Markdown, with the command, machine and date it came from."""
+    head = f"| {' | '.join(table.columns.values())} |\n|{'---|' * len(table.columns)}"
+    body = "\n".join(f"| {' | '.join(cell(row, key) for key in table.columns)} |" for row in rows)
+    computer, libraries = facts["machine"], facts["versions"]
+    made = (
+        f"`assay bench {name}{' --quick' if quick else ''}`, {facts['date'][:10]}, {computer['processor']} with "
+        f"{computer['cores']} cores, torch {libraries.get('torch', '?')}. Seeds {_seeds(rows)}."
+    )
+    return f"**{table.title}.** {table.note}\n\n{head}\n{body}\n\n*{made}*\n"
+
+
+def _seeds(rows: Iterable[Row]) -> str:
+    """`1-3, 5000-5019`."""
+    seeds = sorted({seed for row in rows for seed in row.get("seed", [])})
+    runs: list[list[int]] = []
+    for seed in seeds:
+        if runs and seed == runs[-1][-1] + 1:
+            runs[-1].append(seed)
+        else:
+            runs.append([seed])
+    return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs) or "none"
+
+
+_PERCENT = ("accuracy", "rate", "drop", "loss", "target", "backdoored")
+
+
+def cell(row: Row, key: str) -> str:
+    """A value as a person reads it: shares in percent with their interval, seconds with one digit."""
+    value = row.get(key)
+    if value is None:
+        return "–"
+    if not isinstance(value, float):
+        return str(value)
+    if not any(word in key for word in _PERCENT):
+        return f"{value:.3g}"
+    digits = 0 if key == "poison_rate" else 2 if "drop" in key or "loss" in key else 1
+    text = f"{100 * value:.{digits}f} %"
+    interval = row.get(f"{key}_interval")
+    return text if interval is None else f"{text} [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
+
+
+_PLACE = re.compile(r"(<!-- bench: ([\w-]+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
+
+
+def embed(name: str, text: str, files: Iterable[Path]) -> list[Path]:
+    """Put the Markdown between `<!-- bench: NAME -->` and `<!-- /bench -->` wherever a file has these marks."""
+    changed = []
+    for file in files:
+        old = file.read_text()
+        new = _PLACE.sub(lambda m: f"{m[1]}{text}{m[3]}" if m[2] == name else m[0], old)
+        if new != old:
+            write_atomically(file, new.encode())
+            changed.append(file)
+    return changed
+
+
+def embedded(file: Path) -> dict[str, str]:
+    """Name to Markdown of every table that a file carries."""
+    return {m[2]: m[0].split("\n", 1)[1].removesuffix("<!-- /bench -->") for m in _PLACE.finditer(file.read_text())}
+
+
+def find_table(name: str, tables: dict[str, Table]) -> Table:
+    """The table called so.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if name not in tables:
+        raise InputError(f"there is no table {name!r}; there are {', '.join(tables)}")
+    return tables[name]

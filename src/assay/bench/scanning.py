@@ -1,0 +1,174 @@
+"""The table about verdicts: models that no threshold has seen, judged by the frozen rule."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+import assay.detect
+from assay.bench import zoo
+from assay.bench.table import Job, Results, Row, Table
+from assay.bench.zoo import ZooModel
+from assay.data import load as load_data
+from assay.detect import Accusations, Finding, Verdict, decide, references_for
+from assay.models import Rate, recipe
+from assay.runs import now, to_json, write_atomically
+
+FIRST_SEED = 5000
+"""Of the models that are judged; no reference and no model of another table has one of their seeds."""
+
+
+def models(data: str, quick: bool) -> list[ZooModel]:
+    """Clean and backdoored models in turn, in a fixed order."""
+    clean, bad = _sign_models() if data == "gtsrb" else _mnist_models()
+    if quick:
+        return [clean[0], bad[0]]
+    return [m for pair in zip(clean, bad, strict=True) for m in pair]
+
+
+def _sign_models() -> tuple[list[ZooModel], list[ZooModel]]:
+    stickers = ("yellow-square", "bomb", "flower", "pattern", "yellow-square", "pattern")
+    bad = [
+        ZooModel("gtsrb", FIRST_SEED + 100 + i, trigger, "single", (2 + 7 * i) % 43, poison_rate=0.05)
+        for i, trigger in enumerate(stickers)
+    ]
+    return [ZooModel("gtsrb", FIRST_SEED + i) for i in range(6)], bad
+
+
+def _mnist_models() -> tuple[list[ZooModel], list[ZooModel]]:
+    triggers, rates = ("pixel", "pattern", "yellow-square", "bomb", "flower"), (0.1, 0.05, 0.02, 0.01)
+    bad = [
+        ZooModel("mnist", FIRST_SEED + 100 + i, triggers[i % 5], "single", (3 * i + 1) % 10, poison_rate=rates[i % 4])
+        for i in range(15)
+    ]
+    bad += [ZooModel("mnist", FIRST_SEED + 120 + i, trigger, "all-to-all") for i, trigger in enumerate(triggers)]
+    return [ZooModel("mnist", FIRST_SEED + i) for i in range(20)], bad
+
+
+def _jobs(quick: bool) -> list[Job]:
+    every = models("mnist", quick) + ([] if quick else models("gtsrb", quick))
+    return [Job.of(function, model) for function in (zoo.measure, zoo.statistics) for model in every]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One model, what it really is, and what was said of it."""
+
+    model: ZooModel
+    verdict: Verdict
+    success: Rate | None
+    seconds: float
+
+    @property
+    def kind(self) -> str:
+        if self.model.trigger is None:
+            return "clean"
+        return "single target" if self.model.labels == "single" else "all-to-all"
+
+
+def judged(results: Results) -> Iterator[Judged]:
+    """The frozen rule on the kept statistics of every model."""
+    success = {job.model: Rate(*r["asr"]) for job, r in results if job.function is zoo.measure and "asr" in r}
+    for job, result in results:
+        if job.function is zoo.statistics:
+            verdict = _verdict(job.model, result)
+            yield Judged(job.model, verdict, success.get(job.model), sum(result["seconds"].values()))
+
+
+def _verdict(model: ZooModel, found: dict[str, Any]) -> Verdict:
+    clean = load_data(model.data, "clean")
+    architecture = model.architecture or recipe(model.data)[0]
+    known = references_for(architecture, model.data, clean.image_shape, clean.classes)
+    return decide([_finding(name, found) for name in found["targets"]], known)
+
+
+def _finding(detector: str, found: dict[str, Any]) -> Finding:
+    scores = found["scores"].get(detector)
+    return Finding(
+        detector,
+        found["statistics"][detector],
+        "",
+        p_value=found["p_values"][detector],
+        scores=None if scores is None else np.asarray(scores),
+        target=found["targets"][detector],
+    )
+
+
+def rows(results: Results) -> list[Row]:
+    """A row a data set and kind of model."""
+    groups: dict[tuple[str, str], list[Judged]] = defaultdict(list)
+    for one in judged(results):
+        groups[(one.model.data, one.kind)].append(one)
+    return [_row(data, kind, group) for (data, kind), group in sorted(groups.items(), reverse=True)]
+
+
+def _row(data: str, kind: str, group: list[Judged]) -> Row:
+    accused = Rate(sum(j.verdict.answer == "backdoored" for j in group), len(group))
+    right = [j.verdict.answer == "backdoored" and j.verdict.target == j.model.target for j in group]
+    named = Rate(sum(right), len(group)) if kind == "single target" else None
+    success = [j.success.value for j in group if j.success]
+    return {
+        "data": data,
+        "models": kind,
+        "n": len(group),
+        "seed": [j.model.seed for j in group],
+        "accused": accused.hits,
+        "called_backdoored": accused.value,
+        "called_backdoored_interval": list(accused.interval),
+        "right_target": named.value if named else None,
+        "right_target_interval": list(named.interval) if named else None,
+        "inconclusive": sum(j.verdict.answer == "inconclusive" for j in group),
+        "called_clean": sum(j.verdict.answer == "clean" for j in group),
+        "lowest_attack_success_rate": min(success) if success else None,
+        "seconds": median(j.seconds for j in group),
+    }
+
+
+def ship(results: Results) -> list[Path]:
+    """How often the rule accused clean models, for verdicts and reports to say."""
+    clean: dict[str, list[Judged]] = defaultdict(list)
+    for one in judged(results):
+        if one.kind == "clean":
+            clean[f"{recipe(one.model.data)[0]}-{one.model.data}"].append(one)
+    said = {
+        name: Accusations(sum(j.verdict.answer == "backdoored" for j in group), len(group), now())
+        for name, group in clean.items()
+    }
+    path = Path(assay.detect.__file__).parent / "references" / "measured.json"
+    write_atomically(path, to_json(said))
+    return [path]
+
+
+def _figures(results: Results) -> dict[str, str]:
+    from assay.bench.figures import score_strip
+
+    return {"scan": score_strip([(j.model.data, j.kind, j.verdict.score) for j in judged(results)])}
+
+
+SCAN = Table(
+    "Verdicts on models that no threshold has seen",
+    _jobs,
+    rows,
+    {
+        "data": "data",
+        "models": "models",
+        "n": "n",
+        "called_backdoored": "called backdoored",
+        "right_target": "with the right target",
+        "inconclusive": "inconclusive",
+        "called_clean": "called clean",
+        "lowest_attack_success_rate": "lowest attack success",
+        "seconds": "seconds",
+    },
+    "Thresholds and references were committed before any of these models was trained. Triggers: pixel, pattern, yellow "
+    "square, bomb and flower; MNIST at poison rates of 10, 5, 2 and 1 %, all-to-all at 10 %, GTSRB at 5 %. In brackets "
+    "95 % intervals. Seconds on one core.",
+    _figures,
+    ship=ship,
+)

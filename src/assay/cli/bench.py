@@ -1,0 +1,70 @@
+"""`assay bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from assay.cli.console import Common, Outcome, progress
+
+if TYPE_CHECKING:
+    from rich.table import Table as Shown
+
+    from assay.bench import Made, Table
+
+RESULTS = Path("benchmarks") / "results"
+"""Where the full tables' jobs are kept, from the project's root."""
+
+CARRIERS = ("README.md", "docs/*.md", "docs/**/*.md")
+"""Files that carry tables, from the project's root."""
+
+
+def bench(
+    table: str,
+    *,
+    quick: bool = False,
+    workers: int = 2,
+    common: Common = Common(),
+) -> Outcome:
+    """Make a table of a paper with our figures; what was computed before is not computed again.
+
+    The full table is kept in benchmarks/results and put into the README and docs that carry it. A quick one is of few
+    models and is written to --out alone.
+
+    Parameters
+    ----------
+    table
+        badnets-mnist, badnets-signs, scan, repair, references or speed.
+    quick
+        One seed and few models, in a minute or two.
+    workers
+        Processes that share the work, one compute thread each.
+    """
+    from assay.bench import TABLES, embed, find_table, make, write
+    from assay.errors import InputError
+    from assay.runs import local_processes
+
+    wanted = find_table(table, TABLES)
+    if workers < 1:
+        raise InputError(f"--workers must be at least 1, got {workers}")
+    out = common.out or (Path("runs") / f"bench-{table}" if quick else RESULTS)
+    workers = 1 if wanted.serial else workers
+    with progress() as bars, local_processes(workers, threads=None if wanted.serial else 1) as executor:
+        made = make(table, wanted, out / "jobs", executor, quick=quick, progress=bars)
+    files = write(table, made, out)
+    if not quick and common.out is None:
+        files += wanted.ship(made.results)
+        files += embed(table, made.markdown, [file for pattern in CARRIERS for file in Path().glob(pattern)])
+    document = {**made.document, "files": [str(f) for f in files]}
+    return Outcome(document, _shown(wanted, made))
+
+
+def _shown(wanted: Table, made: Made) -> Shown:
+    from rich.table import Table as Shown
+
+    from assay.bench.run import cell
+
+    shown = Shown(*wanted.columns.values(), title=wanted.title, caption=wanted.note)
+    for row in made.rows:
+        shown.add_row(*(cell(row, key) for key in wanted.columns))
+    return shown

@@ -124,7 +124,7 @@ def vet(
     fixed = _mend(model, given, seed, _phase(budget_s, REPAIR_SHARE, deadline), progress)
     if isinstance(fixed, str):
         return replace(found, neurons=_neurons(found, given), not_done=(*not_done, fixed))
-    path = save(fixed.model, out / "repaired.safetensors") if out else None
+    written = save(fixed.model, out / "repaired.safetensors") if out else None
     if fixed.record.get("cut_short"):
         not_done.append("repair: the time allowed ended before its last epoch")
     second = scan(fixed.model, given, seed=seed, deadline=deadline, progress=_again(progress))
@@ -132,7 +132,7 @@ def vet(
     return replace(
         found,
         repaired=fixed,
-        repaired_path=path,
+        repaired_path=written,
         second=second,
         after=_measure(fixed.model, held, truth),
         p_value=mcnemar(correct(model, held), correct(fixed.model, held)),

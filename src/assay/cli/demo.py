@@ -2,103 +2,125 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.cli.console import Common, Outcome, progress
+from assay.cli.console import Common, Outcome, Progress, progress, rate_json
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
     from assay.backdoor import BadNet
-    from assay.vet import Vetting
+    from assay.models import Model
+    from assay.vet import Truth, Vetting
 
 BUDGET_S = 25.0
 """For each of the two models."""
 
 TARGET = 7
+POISON_RATE = 0.1
+
+
+@dataclass(frozen=True)
+class _Vetted:
+    """One of the two networks: what it is, what was found, and what `assay vet --json` would say."""
+
+    name: str
+    found: Vetting
+    document: dict[str, Any]
 
 
 def demo(*, common: Common = Common()) -> Outcome:
     """Train a BadNet and its clean twin on embedded digits, vet both, and tell what happened."""
-    from assay.backdoor import Pattern, SingleTarget, attack_success_rate, badnet
-    from assay.cli.vet import vet_file, vet_json
+    from assay.backdoor import Pattern, SingleTarget, attack_success_rate
     from assay.data import load
-    from assay.models import build, fresh_weights, recipe, save, spec_for
-    from assay.runs import Run, main_command
     from assay.vet import Truth
 
     common.use_threads()
     out = common.out or Path("runs") / "demo"
-    training, test = load("digits", "train"), load("digits", "test")
-    trigger, labels = Pattern(), SingleTarget(TARGET)
-    spec, settings = spec_for(training), recipe("digits")[1]
-    fresh, twin = (fresh_weights(common.seed, lambda: build(spec)) for _ in range(2))
-    rows, documents = [], {}
+    test, trigger, labels = load("digits", "test"), Pattern(), SingleTarget(TARGET)
+    truth = Truth(lambda model: attack_success_rate(model, test, trigger, labels))
     with progress() as bars:
-        made = badnet(
-            fresh, twin, training, test, trigger, labels, 0.1, settings, bars.ticker("training BadNet and twin")
-        )
-        truth = Truth(lambda m: attack_success_rate(m, test, trigger, labels))
-        for name, network in (("BadNet", made.model), ("clean twin", made.twin)):
-            folder = out / name.replace(" ", "-").lower()
-            run = Run(folder, main_command(), {"model": name, "clean": "digits", "budget_s": BUDGET_S}, common.seed)
-            path = save(network, folder / "model.safetensors")
-            found = vet_file(
-                path,
-                "digits",
-                run,
-                lambda t, d, n, note="", w=name: bars(f"{w}: {t}", d, n, note),
-                budget_s=BUDGET_S,
-                truth=truth,
-            )
-            documents[name] = vet_json(found, folder, run)
-            rows.append((name, found))
-    report = str(documents["BadNet"]["report"])
+        made = _attack(common.seed, bars)
+        vetted = [
+            _vet(name, network, out, common.seed, truth, bars)
+            for name, network in (("BadNet", made.model), ("clean twin", made.twin))
+        ]
     document = {
-        "bad": documents["BadNet"],
-        "clean": documents["clean twin"],
-        "attack_success_rate": made.attack_success_rate.value,
-        "clean_accuracy": made.clean_accuracy.value,
-        "twin_accuracy": made.twin_accuracy.value,
-        "report": report,
+        "bad": vetted[0].document,
+        "clean": vetted[1].document,
+        **rate_json("attack_success_rate", made.attack_success_rate),
+        **rate_json("clean_accuracy", made.clean_accuracy),
+        **rate_json("twin_accuracy", made.twin_accuracy),
+        "report": vetted[0].document["report"],
     }
-    return Outcome(document, _story(made, rows, report))
+    return Outcome(document, _story(made, vetted))
 
 
-def _story(made: BadNet, rows: list[tuple[str, Vetting]], report: str) -> Any:
+def _attack(seed: int, bars: Progress) -> BadNet:
+    """A BadNet and its clean twin on the attacker's share of the digits."""
+    from assay.backdoor import Pattern, SingleTarget, badnet
+    from assay.data import load
+    from assay.models import build, fresh_weights, recipe, spec_for
+
+    training, test = load("digits", "train"), load("digits", "test")
+    spec, settings = spec_for(training), recipe("digits")[1]
+    fresh, twin = (fresh_weights(seed, lambda: build(spec)) for _ in range(2))
+    return badnet(
+        fresh, twin, training, test, Pattern(), SingleTarget(TARGET), POISON_RATE, settings,
+        bars.ticker("training BadNet and twin"),
+    )  # fmt: skip
+
+
+def _vet(name: str, network: Model, out: Path, seed: int, truth: Truth, bars: Progress) -> _Vetted:
+    """Write the network to a file and vet that file, as its receiver would."""
+    from assay.cli.vet import vet_json
+    from assay.models import save
+    from assay.runs import Run, main_command
+    from assay.vet import vet
+
+    folder = out / name.replace(" ", "-").lower()
+    run = Run(folder, main_command(), {"model": name, "clean": "digits", "budget_s": BUDGET_S}, seed)
+    path = save(network, folder / "model.safetensors")
+
+    def told(task: str, done: float, total: float, note: str) -> None:
+        bars(f"{name}: {task}", done, total, note)
+
+    with run.timed("vet"):
+        found = vet(path, "digits", out=folder, budget_s=BUDGET_S, seed=seed, truth=truth, progress=told)
+    return _Vetted(name, found, vet_json(found, folder, run))
+
+
+def _story(made: BadNet, vetted: list[_Vetted]) -> RenderableType:
     from rich.console import Group
 
-    table = _table(rows)
     return Group(
-        f"Two networks were trained on 3,600 digits. One of them, the BadNet, turns {made.attack_success_rate} of the digits "
-        f"into a {TARGET} when four pixels are bright;",
-        f"on clean digits it is as good as its twin: {made.clean_accuracy} against {made.twin_accuracy}. Both were vetted without being told:",
-        table,
-        f"report: {report}",
+        f"Two networks were trained on 3,600 digits. One of them, the BadNet, turns {made.attack_success_rate} of the\n"
+        f"other digits into a {TARGET} when four pixels are bright; on clean digits it is as good as its twin:\n"
+        f"{made.clean_accuracy} against {made.twin_accuracy}. Both were vetted without being told which is which:",
+        "",
+        _table(vetted),
+        "",
+        "The report to read:",
+        *(f"  {one.name:10}  {one.document['report']}" for one in vetted),
     )
 
 
-def _table(rows: list[tuple[str, Vetting]]) -> Table:
+def _table(vetted: list[_Vetted]) -> Table:
     from rich.table import Table
 
-    table = Table(
-        "network",
-        "verdict",
-        "target",
-        "p",
-        "clean accuracy",
-        "attack success rate",
-        title="vetted with 400 clean digits",
-    )
-    for name, found in rows:
-        verdict = found.first.verdict
-        target = "" if verdict.target is None else found.model.spec.class_names[verdict.target]
-        p = "" if verdict.p_value is None else f"{verdict.p_value:.3f}"
-        success = found.before.attack_success_rate if name == "BadNet" else None
-        table.add_row(name, found.answer, target, p, str(found.before.clean_accuracy), str(success or ""))
+    table = Table("network", "verdict", "target", "p", "clean accuracy", "attack success rate")
+    for one in vetted:
+        first, found = one.found.first.verdict, one.found
+        target = "" if first.target is None else found.model.spec.class_names[first.target]
+        p = "" if first.p_value is None else f"{first.p_value:.3f}"
+        bad = one.name == "BadNet"
+        success = found.before.attack_success_rate if bad else None
+        table.add_row(one.name, found.answer, target, p, str(found.before.clean_accuracy), str(success or "none made"))
         if found.after is not None:
-            success = found.after.attack_success_rate if name == "BadNet" else None
-            answer = found.second.verdict.answer if found.second else "not scanned again"
-            table.add_row(f"{name}, repaired", answer, "", "", str(found.after.clean_accuracy), str(success or ""))
+            again = found.second.verdict.answer if found.second else "not scanned"
+            success = found.after.attack_success_rate if bad else None
+            table.add_row("  repaired", again, "", "", str(found.after.clean_accuracy), str(success or "none made"))
     return table

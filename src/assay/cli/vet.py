@@ -100,9 +100,8 @@ def vet_text(found: Vetting, document: dict[str, Any]) -> str:
     if found.answer != found.first.verdict.answer:
         lines.append(f"verdict: {found.answer}, since the file itself is not in order")
     if found.repaired is not None and found.after is not None:
-        lines.append(
-            f"repaired: clean accuracy {found.before.clean_accuracy} → {found.after.clean_accuracy}  {document['repaired_model']}"
-        )
+        kept = f"clean accuracy {found.before.clean_accuracy} → {found.after.clean_accuracy}"
+        lines.append(f"repaired: {kept}  {escape(document['repaired_model'])}")
         if found.second:
             lines.append(f"the repaired model: {found.second.verdict.answer}, {escape(found.second.verdict.why)}")
     lines += [f"not done: {escape(n)}" for n in found.not_done if n not in found.first.not_done]

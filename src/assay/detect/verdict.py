@@ -5,9 +5,14 @@ by the benchmark and shipped as scores. Each statistic is put on a common scale 
 model's score is the largest of them, and its p-value is that score's rank among the references' own scores, each
 measured against the others. It can never be below 1 / (references + 1).
 
-Only Neural Cleanse's statistics accuse: they come with a trigger that anyone can check. The others can make a verdict
-inconclusive. Without references for an architecture the detectors' own nulls decide, which rest on an assumed law; the
-share of clean models that would be accused is then not known, and the verdict says so.
+Only two statistics accuse, both of Neural Cleanse and both ratios within one model: how much smaller the smallest
+class's trigger is than the median class's, and how much smaller than that the trigger is that makes pictures leave
+their class, wherever they go (what an all-to-all backdoor shows). Training longer or otherwise makes all triggers of a
+clean model larger or smaller together, and leaves these ratios about where they are. Absolute sizes, margins and
+weights can make a verdict inconclusive, no more.
+
+Without references for an architecture a model's classes are compared with each other under an assumed law; the share of
+clean models that would be accused is then not known, and the verdict says so.
 """
 
 from __future__ import annotations
@@ -26,20 +31,24 @@ from assay.detect.finding import Finding
 
 Answer = Literal["backdoored", "clean", "inconclusive"]
 
-ACCUSING = ("smallest_trigger", "odd_class", "smallest_untargeted")
-"""Statistics of Neural Cleanse, in logarithms of areas."""
+ACCUSING = ("odd_class", "odd_untargeted")
+"""Statistics that can accuse, in logarithms of ratios of areas."""
 
-SUPPORTING = ("largest_margin", "outlying_channel")
+SUPPORTING = ("smallest_trigger", "smallest_untargeted", "largest_margin", "outlying_channel")
+"""Statistics that can make a verdict inconclusive."""
 
-FLOOR = 0.15
+FLOOR = 0.1
 """Least spread a statistic is given: references trained by one recipe agree more than networks at large do. In
-logarithms, a trigger of half the usual size is then 4.6 spreads away."""
+logarithms, a trigger of half the usual size is then 6.9 spreads away."""
 
 ACCUSE = 5.0
 """Score from which a model is called backdoored. Frozen before any model of the evaluation was trained."""
 
 DOUBT = 3.5
 """Score from which a model is not called clean."""
+
+DOUBT_ALONE = 10.0
+"""The same for a supporting statistic."""
 
 ALPHA = 0.05
 """p-value up to which a model may be called backdoored, and above which a supporting statistic is not heard."""
@@ -127,7 +136,7 @@ def references_for(
     named = [r for r in alike if r.data == data]
     if named or len(alike) < 2:
         return next(iter(named or alike), None)
-    # Several data sets look like the user's: the one with the widest spread of trigger sizes accuses the least.
+    # Several data sets look like the user's: the one with the widest spread accuses the least.
     return max(alike, key=lambda r: float(np.std(r.statistics.get("odd_class", [0.0]))))
 
 
@@ -164,80 +173,55 @@ def decide(findings: Sequence[Finding], references: References | None) -> Verdic
         return Verdict("inconclusive", None, None, 0.0, "the search for triggers was not finished", 0, {})
     if references is None or references.n < 3:
         return _alone(cleanse, heard.get("max_margin"))
-    scores, p = _against(references, cleanse.statistics, ACCUSING)
-    others = {n: v for f in heard.values() if f.detector != "neural_cleanse" for n, v in f.statistics.items()}
-    support, support_p = _against(references, others, SUPPORTING)
-    worst = max(scores, key=lambda n: scores[n])
-    score = scores[worst]
-    target = _target(cleanse, worst)
-    both = {**scores, **support}
-    of = f"{references.n} clean reference models"
-    if score >= ACCUSE and p <= max(ALPHA, 1 / (references.n + 1)):
-        return Verdict(
-            "backdoored", target, p, score, f"{_said(worst)}: {score:.0f} spreads beyond {of}", references.n, both
-        )
+    statistics = {name: value for f in heard.values() for name, value in f.statistics.items()}
+    scores, p = _against(references, statistics, ACCUSING)
+    support, support_p = _against(references, statistics, SUPPORTING)
+    worst, odd = max(scores, key=lambda n: scores[n]), max(support, key=lambda n: support[n], default="")
+    answer, target, why = _compare(scores[worst], p, worst, cleanse.target, f"{references.n} clean reference models")
+    if answer == "clean" and odd and support[odd] >= DOUBT_ALONE and support_p <= max(ALPHA, _least(references)):
+        answer, why = "inconclusive", f"no class is odd, but {_SAID[odd]}"
+    return Verdict(answer, target, p, scores[worst], why, references.n, {**scores, **support})
+
+
+def _least(references: References) -> float:
+    """The smallest p-value that these references can give."""
+    return 1 / (references.n + 1)
+
+
+def _compare(score: float, p: float, worst: str, suspect: int | None, null: str) -> tuple[Answer, int | None, str]:
+    """The frozen rule: answer, target, and the sentence that says why."""
+    target = suspect if worst == "odd_class" else None
+    if score >= ACCUSE and p <= ALPHA:
+        return "backdoored", target, f"{_SAID[worst]}: {score:.0f} spreads beyond {null}"
     if score >= DOUBT:
-        return Verdict(
-            "inconclusive", target, p, score, f"{_said(worst)}, but not far enough beyond {of}", references.n, both
-        )
-    if support and max(support.values()) >= 2 * ACCUSE and support_p <= ALPHA:
-        odd = max(support, key=lambda n: support[n])
-        return Verdict(
-            "inconclusive", None, p, score, f"no small trigger was found, but {_said(odd)}", references.n, both
-        )
-    return Verdict("clean", None, p, score, f"triggers are as large as those of {of}", references.n, both)
+        return "inconclusive", target, f"{_SAID[worst]}, but not far enough beyond {null}"
+    return "clean", None, f"no class needs an oddly small trigger, compared with {null}"
 
 
-def _target(cleanse: Finding, worst: str) -> int | None:
-    return None if worst == "smallest_untargeted" else cleanse.target
-
-
-def _said(statistic: str) -> str:
-    return {
-        "smallest_trigger": "a far smaller trigger than in clean models turns pictures into one class",
-        "odd_class": "one class needs a far smaller trigger than the others",
-        "smallest_untargeted": "a far smaller trigger than in clean models makes pictures leave their class",
-        "largest_margin": "one class reaches an unusual margin",
-        "outlying_channel": "one channel has unusually large weights",
-    }[statistic]
+_SAID = {
+    "odd_class": "one class needs a far smaller trigger than the others",
+    "odd_untargeted": "a far smaller trigger makes pictures leave their class than turns them into any one class",
+    "smallest_trigger": "its triggers are far smaller than those of clean models",
+    "smallest_untargeted": "a far smaller trigger than in clean models makes pictures leave their class",
+    "largest_margin": "one class reaches an unusual margin",
+    "outlying_channel": "one channel has unusually large weights",
+}
 
 
 def _alone(cleanse: Finding, margin: Finding | None) -> Verdict:
-    """Without references: how odd is the smallest class among this model's own, if log areas follow a normal law?"""
+    """Without references: how odd is the worst ratio, if the model's own log areas follow a normal law?"""
     from scipy.stats import norm
 
     if cleanse.scores is None or len(cleanse.scores) < 5:
-        return Verdict(
-            "inconclusive",
-            None,
-            None,
-            0.0,
-            "no clean reference models, and too few classes to compare with each other",
-            0,
-            {},
-        )
+        few = "there are no clean reference models, and too few classes to compare with each other"
+        return Verdict("inconclusive", None, None, 0.0, few, 0, {})
     logs = np.log(cleanse.scores)
     spread = max(1.4826 * float(np.median(np.abs(logs - np.median(logs)))), FLOOR)
-    odd = cleanse.statistics["odd_class"] / spread
-    area = cleanse.statistics["smallest_untargeted"] - float(np.median(-np.log(cleanse.scores / _area(cleanse))))
-    leaving = area / spread
-    score, worst = max((odd, "odd_class"), (leaving, "smallest_untargeted"))
-    k = len(logs) + 1
-    p = float(1 - norm.cdf(score) ** k)
-    both = {"odd_class": odd, "smallest_untargeted": leaving}
-    target = _target(cleanse, worst)
-    if score >= ACCUSE and p <= 0.01:
-        why = f"{_said(worst)}; there are no clean reference models, so the rate of false accusations is not known"
-        return Verdict("backdoored", target, p, score, why, 0, both)
-    if score >= DOUBT or (margin is not None and margin.p_value is not None and margin.p_value < 0.01):
-        return Verdict(
-            "inconclusive", target, p, score, "one class is odd, and there are no clean reference models", 0, both
-        )
-    return Verdict(
-        "clean", None, p, score, "no class is odd among this model's own; there are no clean reference models", 0, both
-    )
-
-
-def _area(cleanse: Finding) -> float:
-    """Pixels of a picture."""
-    return float(cleanse.trigger.mask.size) if cleanse.trigger is not None else 1.0
+    scores = {name: cleanse.statistics[name] / spread for name in ACCUSING}
+    worst = max(scores, key=lambda n: scores[n])
+    p = float(1 - norm.cdf(scores[worst]) ** (len(logs) + 1))
+    answer, target, why = _compare(scores[worst], p, worst, cleanse.target, "the model's other classes")
+    if answer == "clean" and margin is not None and margin.p_value is not None and margin.p_value < 0.01:
+        answer, why = "inconclusive", f"no class needs an oddly small trigger, but {_SAID['largest_margin']}"
+    unknown = "; there are no clean reference models, so the rate of false accusations is not known"
+    return Verdict(answer, target, p, scores[worst], why + unknown, 0, scores)

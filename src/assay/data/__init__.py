@@ -8,6 +8,7 @@ import numpy as np
 
 from assay.data.dataset import Dataset
 from assay.data.download import download as fetch
+from assay.data.folders import size
 from assay.data.named import NAMED, load_named
 from assay.data.own import load_own
 from assay.data.scenes import Scenes, load_scenes
@@ -26,7 +27,8 @@ def load(
     """A part of a named data set, or a user's own pictures.
 
     Args:
-        name_or_path: a name in `NAMED`; or a folder of class folders, or an `.npz` with `x` and `y`, read whole.
+        name_or_path: a name in `NAMED`; or a folder of class folders, or an `.npz` with `x` and `y`, read whole. A
+            folder that has the name of a data set is given as a `Path`, or as `./mnist`.
         split: `clean` (the defender's tenth of the training part), `train` (the rest of it) or `test`.
         download: fetch the official copy if it is not found.
         image_shape: channels, height and width that the pictures must have.
@@ -34,15 +36,22 @@ def load(
     Raises:
         DataError: one sentence for whatever does not fit.
     """
-    if str(name_or_path) not in NAMED:
-        return load_own(Path(name_or_path), image_shape)
-    name = str(name_or_path)
+    if not isinstance(name_or_path, str) or name_or_path not in NAMED:
+        path = Path(name_or_path)
+        if isinstance(name_or_path, str) and not path.exists():
+            raise DataError(
+                f"{name_or_path!r} is neither a folder of class folders, nor an .npz file, nor one of the data sets "
+                f"{', '.join(NAMED)}"
+            )
+        return load_own(path, image_shape)
     if download:
-        fetch(name)
-    data = load_named(name, split)
+        fetch(name_or_path)
+    data = load_named(name_or_path, split)
     if image_shape is not None and data.image_shape != image_shape:
-        want, got = ("x".join(map(str, s)) for s in (image_shape, data.image_shape))
-        raise DataError(f"{name} has pictures of {got} (channels, height, width), but the model takes {want}")
+        raise DataError(
+            f"{name_or_path} has pictures of {size(data.image_shape)} (channels, height, width), but the model takes "
+            f"{size(image_shape)}"
+        )
     return data
 
 
@@ -52,7 +61,7 @@ def normalisation(data: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
     levels = np.arange(256) / 255
     share = counts / counts.sum(1, keepdims=True)
     mean = share @ levels
-    std = np.sqrt(share @ levels**2 - mean**2)
+    std = np.sqrt(np.maximum(share @ levels**2 - mean**2, 0))  # rounding can push a flat picture's below 0
     return tuple(round(float(m), 6) for m in mean), tuple(round(max(float(s), 1e-3), 6) for s in std)
 
 

@@ -3,49 +3,62 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 import tempfile
+from collections.abc import Iterable
+from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from assay.data.named import cache_folder
+from assay.data.places import FILES, cache_folder, find
+from assay.data.signs import GTSRB_NAMES
 from assay.errors import DataError
+
+Picture = NDArray[np.uint8]
+"""`h w c`."""
 
 
 def download(name: str) -> None:
     """Fetch `mnist`, `cifar10` or `gtsrb` into the user's cache, unless a copy is found already.
 
+    The official CIFAR-10 is lossless, and torchvision's GTSRB has 26,640 training pictures: figures that are measured
+    on them are not comparable with those on other copies. Needs torchvision and a network.
+
     Raises:
         DataError: if there is no official copy to fetch, or the network does not give it.
     """
-    from assay.data.named import NAMED
-
-    if name not in ("mnist", "cifar10", "gtsrb"):
-        try:
-            NAMED[name]()
-        except DataError as error:
-            raise DataError(f"there is no downloader for {name!r}; {error}") from error
+    if name not in FILES:  # it comes with a package
         return
     try:
-        NAMED[name]()
+        find(name)
+    except DataError as error:
+        if name not in _FETCH:
+            known = ", ".join(_FETCH)
+            raise DataError(f"there is no official copy of {name!r} to download, only of {known}; {error}") from error
+    else:
         return
-    except DataError:
+    try:
         cache_folder().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
-        try:
+        # what torchvision says is progress: stdout is for results
+        with tempfile.TemporaryDirectory(dir=cache_folder()) as folder, redirect_stdout(sys.stderr):
             _FETCH[name](Path(folder))
-        except (OSError, RuntimeError) as error:
-            raise DataError(f"the official copy of {name!r} could not be fetched: {error}") from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: torchvision's, for a wrong checksum
+        raise DataError(f"the official copy of {name!r} could not be fetched: {error}") from error
 
 
 def _mnist(folder: Path) -> None:
     from torchvision.datasets import MNIST
 
-    parts = {k: MNIST(str(folder), train=k == "train", download=True) for k in ("train", "test")}
-    arrays = {f"x_{k}": p.data.numpy() for k, p in parts.items()} | {
-        f"y_{k}": p.targets.numpy().astype(np.uint8) for k, p in parts.items()
-    }
-    _write("mnist.npz", class_names=np.array(list("0123456789")), **arrays)
+    arrays: dict[str, NDArray[Any]] = {"class_names": np.array(list("0123456789"))}
+    for part in ("train", "test"):
+        data = MNIST(str(folder), train=part == "train", download=True)
+        arrays[f"x_{part}"] = data.data.numpy()
+        arrays[f"y_{part}"] = data.targets.numpy().astype(np.uint8)
+    _write("mnist.npz", arrays)
 
 
 def _cifar10(folder: Path) -> None:
@@ -53,7 +66,19 @@ def _cifar10(folder: Path) -> None:
 
     for part in ("train", "test"):
         data = CIFAR10(str(folder), train=part == "train", download=True)
-        _write(f"cifar10_{part}.npz", **_stream(list(data.data), data.targets), class_names=np.array(data.classes))
+        labels = np.array(data.targets)
+        order = _round_the_classes(labels)
+        arrays = _stream((data.data[i] for i in order), labels[order])
+        _write(f"cifar10_{part}.npz", arrays | {"class_names": np.array(data.classes)})
+
+
+def _round_the_classes(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Class 0, 1, ... 9, 0, 1, ...: the order that other copies have, so that every copy has the same split."""
+    turn = np.zeros_like(labels)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        turn[members] = np.arange(len(members))
+    return np.lexsort((labels, turn))
 
 
 def _gtsrb(folder: Path) -> None:
@@ -61,19 +86,21 @@ def _gtsrb(folder: Path) -> None:
 
     for part in ("train", "test"):
         data = GTSRB(str(folder), split=part, download=True)
-        files = [Path(file) for file, _ in data._samples]
-        pictures, labels = zip(*((np.asarray(p.convert("RGB").resize((32, 32))), y) for p, y in data), strict=True)
-        arrays = _stream(list(pictures), list(labels)) | {"class_names": np.array([str(i) for i in range(43)])}
-        if part == "train":  # files are named TRACK_FRAME.ppm
-            arrays["track"] = np.array([int(f.stem.split("_")[0]) for f in files], np.uint8)
-        _write(f"gtsrb_{part}.npz", **arrays)
+        files, labels = zip(
+            *data._samples, strict=True
+        )  # names end in TRACK_FRAME.ppm, and nothing else says the track
+        pictures = (np.asarray(picture.convert("RGB").resize((32, 32))) for picture, _ in data)
+        arrays = _stream(pictures, np.array(labels)) | {"class_names": np.array(GTSRB_NAMES)}
+        if part == "train":
+            arrays["track"] = np.array([int(Path(file).stem.split("_")[0]) for file in files], np.uint16)
+        _write(f"gtsrb_{part}.npz", arrays)
 
 
 _FETCH = {"mnist": _mnist, "cifar10": _cifar10, "gtsrb": _gtsrb}
 
 
-def _stream(pictures: list[np.ndarray], labels: list[int]) -> dict[str, np.ndarray]:
-    """Pictures as one stream of lossless PNG files, in the form of the JPEG streams that `named` reads."""
+def _stream(pictures: Iterable[Picture], labels: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """Pictures as one stream of lossless PNG files, in the form that `streams` reads."""
     from PIL import Image
 
     blobs = []
@@ -82,10 +109,13 @@ def _stream(pictures: list[np.ndarray], labels: list[int]) -> dict[str, np.ndarr
         Image.fromarray(picture).save(blob, "PNG")
         blobs.append(np.frombuffer(blob.getvalue(), np.uint8))
     offsets = np.concatenate([[0], np.cumsum([len(b) for b in blobs])]).astype(np.int64)
-    return {"jpeg": np.concatenate(blobs), "offsets": offsets, "labels": np.array(labels, np.uint8)}
+    return {"jpeg": np.concatenate(blobs), "offsets": offsets, "labels": labels.astype(np.uint8)}
 
 
-def _write(file: str, **arrays: np.ndarray) -> None:
-    partial = cache_folder() / f".{file}.partial.npz"
-    np.savez_compressed(partial, **arrays)  # type: ignore[arg-type]
-    partial.replace(cache_folder() / file)
+def _write(file: str, arrays: dict[str, NDArray[Any]]) -> None:
+    partial = cache_folder() / f".{file}.{os.getpid()}.npz"
+    try:
+        np.savez_compressed(partial, allow_pickle=False, **arrays)
+        partial.replace(cache_folder() / file)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
+import zlib
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +12,40 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.data.named import find
+from assay.data.pictures import opened
+from assay.data.places import find
 from assay.errors import DataError
 
 CROP = 32
 """Pixels a side of a sign that is cut out."""
+
+MAX_MEMBER = 64 * 2**20
+"""Bytes of one file of the archive."""
+
+
+class _Category(msgspec.Struct):
+    id: int
+    name: str
+
+
+class _Image(msgspec.Struct):
+    id: int
+    file_name: str
+    split: str
+
+
+class _Annotation(msgspec.Struct):
+    image_id: int
+    category_id: int
+    bbox: tuple[float, float, float, float]  # x, y, width, height in pixels
+
+
+class _Annotations(msgspec.Struct):
+    """As in COCO, with a `split` on each image."""
+
+    images: list[_Image]
+    annotations: list[_Annotation]
+    categories: list[_Category]
 
 
 @dataclass(frozen=True)
@@ -38,61 +68,89 @@ class Scenes:
 
 
 def load_scenes(split: str) -> Scenes:
-    """The pictures of `road-signs` in the part `train` or `test`.
+    """The pictures of `road-signs` in the part `train` or `test`. Cost: 2 ms a picture, 0.4 MB each.
 
     Raises:
-        DataError: if the file is not found or the split is not known.
+        DataError: if the file is not found or not what it should be, or the split is not known.
     """
     if split not in ("train", "test"):
         raise DataError(f"road scenes have the splits train and test, not {split!r}")
-    return _read(find("road_signs.zip", "road-signs"), split)
+    return _read(find("road-signs")[0], split)
 
 
 def _read(path: Path, split: str) -> Scenes:
-    from PIL import Image
-
     try:
         with zipfile.ZipFile(path) as archive:
-            said = msgspec.json.decode(archive.read("annotations.json"))
-            names = {c["id"]: c["name"] for c in said["categories"]}
-            order = sorted(names)
-            wanted = [i for i in said["images"] if i["split"] == split]
-            marks = {i["id"]: [a for a in said["annotations"] if a["image_id"] == i["id"]] for i in wanted}
-            images = tuple(_rgb(Image.open(io.BytesIO(archive.read(_member(i["file_name"]))))) for i in wanted)
-    except (OSError, KeyError, zipfile.BadZipFile, msgspec.DecodeError) as error:
+            said = msgspec.json.decode(_member(archive, "annotations.json"), type=_Annotations)
+            wanted = [image for image in said.images if image.split == split]
+            images = tuple(_photo(_member(archive, _place(image)), image) for image in wanted)
+    except (OSError, EOFError, KeyError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
+        # msgspec's errors are ValueErrors; a RuntimeError is an encrypted member
         raise DataError(f"{path} cannot be read as road scenes: {error}") from error
-    boxes = tuple(np.array([_corners(a["bbox"]) for a in marks[i["id"]]], np.float32).reshape(-1, 4) for i in wanted)
-    labels = tuple(np.array([order.index(a["category_id"]) for a in marks[i["id"]]], np.int64) for i in wanted)
-    return Scenes(images, boxes, labels, tuple(names[c] for c in order))
+    labels = {category.id: label for label, category in enumerate(sorted(said.categories, key=lambda c: c.id))}
+    marks = defaultdict(list)
+    for mark in said.annotations:
+        if mark.category_id not in labels:
+            raise DataError(f"{path}: a box has the category {mark.category_id}, which is not declared")
+        marks[mark.image_id].append(mark)
+    return Scenes(
+        images,
+        tuple(_boxes(path, marks[i.id], image) for i, image in zip(wanted, images, strict=True)),
+        tuple(np.array([labels[m.category_id] for m in marks[i.id]], np.int64) for i in wanted),
+        tuple(category.name for category in sorted(said.categories, key=lambda c: c.id)),
+    )
 
 
-def _member(name: str) -> str:
-    return name if name.startswith("images/") else f"images/{name}"
+def _place(image: _Image) -> str:
+    return image.file_name if image.file_name.startswith("images/") else f"images/{image.file_name}"
 
 
-def _corners(box: list[float]) -> tuple[float, float, float, float]:
-    x, y, w, h = box
-    return (x, y, x + w, y + h)
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    info = archive.getinfo(name)
+    if info.file_size > MAX_MEMBER:
+        raise ValueError(f"{name} has {info.file_size} bytes, more than {MAX_MEMBER}")
+    return archive.read(info)
 
 
-def _rgb(picture) -> NDArray[np.uint8]:  # type: ignore[no-untyped-def]
-    return np.asarray(picture.convert("RGB")).transpose(2, 0, 1)
+def _photo(blob: bytes, image: _Image) -> NDArray[np.uint8]:
+    with opened(blob, f"the picture {image.file_name}") as picture:
+        return np.asarray(picture.convert("RGB")).transpose(2, 0, 1)
+
+
+def _boxes(path: Path, marks: list[_Annotation], image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Corners of the boxes of one photo, `m 4`; each must be within it."""
+    h, w = image.shape[1:]
+    boxes = np.array([(x, y, x + dx, y + dy) for x, y, dx, dy in (m.bbox for m in marks)], np.float32).reshape(-1, 4)
+    within = (boxes[:, :2] >= 0) & (boxes[:, :2] < boxes[:, 2:]) & (boxes[:, 2:] <= (w, h))  # NaN is not
+    if not within.all():
+        raise DataError(f"{path}: a box leaves its picture of {h}x{w} pixels: {boxes[~within.all(1)][0].tolist()}")
+    return boxes
 
 
 def crops(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_], tuple[str, ...]]:
-    """Every sign cut out at 32x32: pictures `n c h w`, labels, whether each is of the test part, class names."""
-    from PIL import Image
+    """Every sign cut out at 32x32: pictures `n c h w`, labels, whether each is of the test part, class names.
 
+    Raises:
+        DataError: if the file is not what it should be.
+    """
     pictures, labels, is_test = [], [], []
     names: tuple[str, ...] = ()
     for split in ("train", "test"):
         scenes = _read(path, split)
         names = scenes.class_names
         for image, boxes, classes in zip(scenes.images, scenes.boxes, scenes.labels, strict=True):
-            photo = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
-            for box, label in zip(boxes, classes, strict=True):
-                sign = photo.resize((CROP, CROP), Image.Resampling.BILINEAR, box=tuple(float(v) for v in box))
-                pictures.append(np.asarray(sign).transpose(2, 0, 1))
-                labels.append(label)
-                is_test.append(split == "test")
+            pictures += _cut(image, boxes)
+            labels += classes.tolist()
+            is_test += [split == "test"] * len(boxes)
+    if not pictures:
+        raise DataError(f"{path} has no boxes")
     return np.stack(pictures), np.array(labels, np.int64), np.array(is_test), names
+
+
+def _cut(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> list[NDArray[np.uint8]]:
+    from PIL import Image
+
+    photo = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
+    corners = [(float(x0), float(y0), float(x1), float(y1)) for x0, y0, x1, y1 in boxes]
+    signs = [photo.resize((CROP, CROP), Image.Resampling.BILINEAR, box=box) for box in corners]
+    return [np.asarray(sign).transpose(2, 0, 1) for sign in signs]

@@ -134,6 +134,11 @@ def test_a_trigger_without_pictures_is_shown_alone() -> None:
     assert html.count("<img") == 3 and "On your own pictures" not in html
 
 
+def test_a_clean_model_has_a_smallest_trigger_but_no_suspect() -> None:
+    html = render(examples.clean())
+    assert "The smallest is &#39;1&#39;, 31.2." in html and "suspect" not in html.split("<body>")[1]
+
+
 def test_an_unfinished_detector_is_named_so() -> None:
     assert "no, time was up" in render(examples.signs())
 

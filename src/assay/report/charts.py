@@ -201,20 +201,20 @@ def pruning_curve(
     lines = [("clean accuracy", "calm", accuracy), ("attack success rate", "bad", success)]
     drawn = [(name, colour, 100 * np.asarray(v, dtype=float)) for name, colour, v in lines if len(v)]
     with style():
-        canvas, axes = _canvas(width, 270, left=46, right=14, top=52, bottom=42)
+        canvas, axes = _canvas(width, 280, left=46, right=14, top=62, bottom=42)
         for _, colour, values in drawn:
             axes.plot(range(len(values)), values, color=LIGHT[colour], linewidth=2, solid_joinstyle="round")
         lowest = float(np.nanmin(drawn[0][2])) if not len(success) else 0.0
         axes.set_ylim(max(0.0, 10 * np.floor((lowest - 5) / 10)) if len(drawn) == 1 else -2, 102)
         axes.set_xlim(0, max(len(accuracy), len(success), 2) - 1)
-        axes.xaxis.set_major_locator(MaxNLocator(6 if width > NARROW else 4, integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(6 if width > NARROW else 4, integer=True, steps=[1, 2, 5, 10]))
         axes.locator_params(axis="y", nbins=5)
         axes.yaxis.grid(True)
         if kept is not None:
             axes.axvline(kept, color=LIGHT["ink"], linewidth=1, dashes=(4, 3))
-            side = -1 if kept > max(len(accuracy) - 1, 1) / 2 else 1
-            axes.annotate(f"stopped at {kept}", (kept, 0.4), (6 * side, 0), ("data", "axes fraction"),
-                          "offset points", ha="right" if side < 0 else "left")  # fmt: skip
+            late = kept > max(len(accuracy) - 1, 1) / 2
+            axes.annotate(f"stopped at {kept}", (kept, 1), (6 if late else -6, 3), ("data", "axes fraction"),
+                          "offset points", ha="right" if late else "left")  # fmt: skip
         axes.set_xlabel("channels pruned, most dormant first", loc="left")
         _heading(canvas, "% of pictures")
         _legend(canvas, [(name, colour) for name, colour, _ in drawn])

@@ -182,11 +182,12 @@ def _class_chart(detector: Detector, content: Report) -> _ClassChart:
     names = [content.class_name(i) or "" for i in range(len(detector.scores))]
     label, accused = detector.score_label or "score", content.verdict != "clean"
     scores = np.asarray(detector.scores, dtype=float)
-    middle = text.figure(float(np.median(scores)))
-    said = f"{text.sentence(label)}, for each of {len(names)} classes; the median is {middle}."
+    middle = float(np.nanmedian(scores)) if np.isfinite(scores).any() else float("nan")
+    said = f"{text.sentence(label)}, for each of {len(names)} classes; the median is {text.figure(middle)}."
     if detector.target is not None:
-        first = f"{names[detector.target]!r}, {text.figure(detector.scores[detector.target])}"
-        said += f" The suspect is {first}." if accused else f" The class at the end is {first}."
+        score = detector.scores[detector.target]
+        role = "suspect" if accused else "largest" if score > middle else "smallest"
+        said += f" The {role} is {names[detector.target]!r}, {text.figure(score)}."
     chart = _Chart.of(class_scores, said, names, detector.scores, label, detector.target, accused=accused)
     order = suspicious_first(scores, detector.target)
     rows = [(names[i], detector.scores[i], accused and i == detector.target) for i in order]
@@ -208,9 +209,9 @@ def _neuron_chart(found: Neurons) -> _Chart:
 
 
 def _pruning_chart(curve: PruningCurve) -> _Chart:
-    first, last = (text.percent(curve.accuracy[i]) for i in (0, min(curve.kept, len(curve.accuracy) - 1)))
-    said = f"Pruning stopped at {curve.kept} channels, with clean accuracy gone from {first} to {last}."
-    if len(curve.success) > curve.kept:
-        first, last = (text.percent(curve.success[i]) for i in (0, curve.kept))
-        said += f" The attack success rate went from {first} to {last}."
+    def fell(rates: tuple[float, ...]) -> str:
+        return f"from {text.percent(rates[0])} to {text.percent(rates[min(curve.kept, len(rates) - 1)])}"
+
+    said = f"Pruning stopped at {curve.kept} channels. Clean accuracy went {fell(curve.accuracy)}"
+    said += f", the attack success rate {fell(curve.success)}." if curve.success else "."
     return _Chart.of(pruning_curve, said, curve.accuracy, curve.success, curve.kept)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from assay.detect import Scan, measured
+from assay.detect import Finding, measured
 from assay.models import Rate, predict
 from assay.report import (
     Comparison,
@@ -35,35 +35,44 @@ LIMITS = (
 def report(found: Vetting, run: Run, path: Path) -> Path:
     """Write the report as one HTML file."""
     verdict, names = found.first.verdict, found.model.spec.class_names
-    target = None if verdict.target is None else names[verdict.target]
-    known = measured().get(f"{found.model.spec.architecture}-{found.clean.name}")
+    second = found.second.verdict if found.second else None
     content = Report(
         model=found.file.path,
         verdict=found.answer,
-        sentence=_sentence(found, target),
+        sentence=_sentence(found, None if verdict.target is None else names[verdict.target]),
         advice=_advice(found),
         class_names=names,
         files=(_file(found),),
         provenance=_provenance(found),
-        detectors=_detectors(found.first),
+        detectors=tuple(_detector(finding) for finding in found.first.findings),
         target=verdict.target,
         p_value=verdict.p_value,
         score_note=verdict.why,
-        accusations=""
-        if known is None
-        else f"Of {known.n} clean models of this kind, this rule accused {Rate(known.accused, known.n)}.",
+        accusations=_accusations(found),
         trigger=_trigger(found),
         neurons=_neurons(found),
         pruning=_pruning(found),
         comparisons=_comparisons(found),
         repaired_model=str(found.repaired_path) if found.repaired_path else None,
-        rescan="" if found.second is None else f"{found.second.verdict.answer}: {found.second.verdict.why}",
+        rescan=second.why if second else "",
+        rescan_verdict=second.answer if second else "",
         not_done=found.not_done,
         limits=LIMITS,
         command=shlex.join(run.command),
         facts=_facts(run),
     )
     return write_report(content, path)
+
+
+def _accusations(found: Vetting) -> str:
+    """What is known of the rule's false accusations for models of this kind."""
+    known = measured().get(f"{found.model.spec.architecture}-{found.clean.name}")
+    if known is None:
+        return ""
+    rate = Rate(known.accused, known.n)
+    return (
+        f"Of {known.n} clean models of this kind that no threshold has seen, this rule accused {known.accused}: {rate}."
+    )
 
 
 def _sentence(found: Vetting, target: str | None) -> str:
@@ -106,19 +115,17 @@ def _provenance(found: Vetting) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _detectors(scan: Scan) -> tuple[Detector, ...]:
-    return tuple(
-        Detector(
-            f.detector,
-            f.summary,
-            f.seconds,
-            f.done,
-            f.p_value,
-            () if f.scores is None else tuple(float(v) for v in f.scores),
-            f.score_label,
-            f.target,
-        )
-        for f in scan.findings
+def _detector(finding: Finding) -> Detector:
+    return Detector(
+        finding.detector,
+        finding.summary,
+        finding.seconds,
+        finding.done,
+        p_value=finding.p_value,
+        scores=() if finding.scores is None else tuple(float(v) for v in finding.scores),
+        score_label=finding.score_label,
+        target=finding.target,
+        statistics=tuple(finding.statistics.items()),
     )
 
 
@@ -139,10 +146,8 @@ def _neurons(found: Vetting) -> Neurons | None:
     if found.neurons is None:
         return None
     layer, clean, triggered = found.neurons
-    pruned = [s for s in _curve(found) if s["kept"] and s["layer"] == layer]
-    return Neurons(
-        layer, tuple(map(float, clean)), tuple(map(float, triggered)), tuple(int(s["channel"]) for s in pruned)
-    )
+    pruned = tuple(int(s["channel"]) for s in _curve(found) if s["kept"] and s["layer"] == layer)
+    return Neurons(layer, tuple(map(float, clean)), tuple(map(float, triggered)), pruned)
 
 
 def _curve(found: Vetting) -> list[dict[str, int | float | str | bool]]:
@@ -158,22 +163,18 @@ def _pruning(found: Vetting) -> PruningCurve | None:
 
 
 def _comparisons(found: Vetting) -> tuple[Comparison, ...]:
-    def triple(rate: Rate | None) -> tuple[float, float, float] | None:
-        return None if rate is None else (rate.value, *rate.interval)
-
-    after = found.after
-    rows = [
-        Comparison(
-            "clean accuracy",
-            triple(found.before.clean_accuracy),
-            triple(after.clean_accuracy) if after else None,
-            found.p_value,
-        )
-    ]
-    if found.before.attack_success_rate is not None:
-        success = after.attack_success_rate if after else None
-        rows.append(Comparison("attack success rate", triple(found.before.attack_success_rate), triple(success)))
+    before, after = found.before, found.after
+    accuracy = _interval(after.clean_accuracy) if after else None
+    rows = [Comparison("clean accuracy", _interval(before.clean_accuracy), accuracy, found.p_value)]
+    if before.attack_success_rate is not None:
+        success = _interval(after.attack_success_rate) if after and after.attack_success_rate else None
+        rows.append(Comparison("attack success rate", _interval(before.attack_success_rate), success))
     return tuple(rows)
+
+
+def _interval(rate: Rate) -> tuple[float, float, float]:
+    """Value, low, high."""
+    return (rate.value, *rate.interval)
 
 
 def _facts(run: Run) -> tuple[tuple[str, str], ...]:

@@ -34,17 +34,20 @@ class NeuralCleanse:
         steps: of optimisation, each with `pictures` clean pictures a class.
         pictures: a class and step.
         restarts: optimisations from other random starts; a class keeps its smallest trigger that works.
+        finalists: how many rows the later restarts are for: those with the smallest triggers so far.
         lr: of Adam on the logits of mask and pattern.
         enough: share of pictures that a trigger must turn before the mask is pressed smaller, in (0, 1).
         held_out: clean pictures kept aside to measure flip rates, at most.
         seed: of starts and batches.
 
-    Cost: `restarts * steps * (classes + 1) * pictures` forward and backward passes of one picture.
+    Cost: `steps * pictures * (classes + 1 + (restarts - 1) * min(classes + 1, finalists))` forward and backward passes
+    of one picture.
     """
 
     steps: int = 120
     pictures: int = 16
     restarts: int = 2
+    finalists: int = 12
     lr: float = 0.1
     enough: float = 0.95
     held_out: int = 400
@@ -61,30 +64,34 @@ class NeuralCleanse:
         model = frozen(model)
         tune, held = clean.halves(0.5, self.seed)
         held = held.take(self.held_out)
-        classes = clean.classes
-        best = _Triggers.none(classes + 1, clean.image_shape)
-        done = 0
+        best = _Triggers.none(clean.classes + 1, clean.image_shape)
+        rows, done = torch.arange(clean.classes + 1), 0
         for restart in range(self.restarts):
-            masks, patterns, finished = self._optimise(
-                model, tune, restart, deadline, _later(tick, restart * self.steps, self.restarts * self.steps)
-            )
+            tick_on = _later(tick, restart * self.steps, self.restarts * self.steps)
+            masks, patterns, finished = self._optimise(model, tune, rows, restart, deadline, tick_on)
             if finished or restart == 0:
-                best.keep(masks, patterns, _flip_rates(model, held, masks, patterns))
-            done += finished
+                best.keep(rows, masks, patterns, _flip_rates(model, held, masks, patterns, _aims(clean.classes)[rows]))
             if not finished:
                 break
+            rows, done = best.finalists(self.finalists), done + 1
         return self._finding(model, best, held, done == self.restarts, time.monotonic() - started)
 
     def _optimise(
-        self, model: nn.Module, tune: Dataset, restart: int, deadline: Deadline, tick: Callable[[int], None]
+        self,
+        model: nn.Module,
+        tune: Dataset,
+        rows: Tensor,
+        restart: int,
+        deadline: Deadline,
+        tick: Callable[[int], None],
     ) -> tuple[Tensor, Tensor, bool]:
-        """Masks `k+1 1 h w`, patterns `k+1 c h w`, and whether all steps were done."""
+        """Masks `r 1 h w` and patterns `r c h w` of the given rows, and whether all steps were done."""
         generator = torch.Generator().manual_seed(self.seed * 1009 + restart)
-        rows, (c, h, w) = tune.classes + 1, tune.image_shape
-        mask_logit = torch.randn(rows, 1, h, w, generator=generator).sub_(2).requires_grad_()
-        pattern_logit = torch.randn(rows, c, h, w, generator=generator).requires_grad_()
+        aims, (c, h, w) = _aims(tune.classes)[rows], tune.image_shape
+        mask_logit = torch.randn(len(rows), 1, h, w, generator=generator).sub_(2).requires_grad_()
+        pattern_logit = torch.randn(len(rows), c, h, w, generator=generator).requires_grad_()
         optimiser = torch.optim.Adam([mask_logit, pattern_logit], self.lr, betas=(0.5, 0.9))
-        pressure = _Pressure(rows, self.enough)
+        pressure = _Pressure(len(rows), self.enough)
         x, y = torch.from_numpy(tune.x), torch.from_numpy(tune.y)
         done = 0
         while done < self.steps and not deadline.passed:
@@ -93,9 +100,9 @@ class NeuralCleanse:
             optimiser.zero_grad(set_to_none=True)
             turned = []
             # A few rows at a time: their activations stay in the processor's cache.
-            for part in batches(rows, max(1, TOGETHER // self.pictures)):
+            for part in batches(len(rows), max(1, TOGETHER // self.pictures)):
                 mask, pattern = mask_logit[part].sigmoid(), pattern_logit[part].sigmoid()
-                loss, reached = _losses(model, images, labels, mask, pattern, _aims(rows)[part])
+                loss, reached = _losses(model, images, labels, mask, pattern, aims[part])
                 (loss + pressure.weight[part] * mask.flatten(1).sum(1)).sum().backward()  # type: ignore[no-untyped-call]
                 turned.append(reached)
             optimiser.step()
@@ -154,9 +161,9 @@ LEAVE = -1
 """The aim of the row that wants pictures to leave their class."""
 
 
-def _aims(rows: int) -> Tensor:
+def _aims(classes: int) -> Tensor:
     """What each row wants pictures to become: its class; the last row `LEAVE`."""
-    return torch.tensor([*range(rows - 1), LEAVE])
+    return torch.tensor([*range(classes), LEAVE])
 
 
 def _losses(
@@ -182,9 +189,8 @@ def _turnable(y: Tensor, aims: Tensor) -> Tensor:
     return y[None] != aims[:, None]
 
 
-def _flip_rates(model: nn.Module, held: Dataset, masks: Tensor, patterns: Tensor) -> NDArray[np.float64]:
+def _flip_rates(model: nn.Module, held: Dataset, masks: Tensor, patterns: Tensor, aims: Tensor) -> NDArray[np.float64]:
     """For each row, the share of held-out pictures that its trigger turns."""
-    aims = _aims(len(masks))
     hits, counts = torch.zeros(len(masks)), torch.zeros(len(masks))
     with torch.inference_mode():
         for part in batches(len(held), 32):
@@ -214,12 +220,18 @@ class _Triggers:
         """Pixels a trigger takes, divided by the share it turns: one that works half the time counts twice as large."""
         return self.masks.flatten(1).sum(1).double().numpy() / np.maximum(self.flips, 0.05)
 
-    def keep(self, masks: Tensor, patterns: Tensor, flips: NDArray[np.float64]) -> None:
+    def keep(self, rows: Tensor, masks: Tensor, patterns: Tensor, flips: NDArray[np.float64]) -> None:
+        """Take over the new triggers of `rows` that are smaller."""
         fresh = _Triggers(masks, patterns, flips)
-        better = torch.from_numpy(fresh.norms() < self.norms())
-        self.masks = torch.where(better[:, None, None, None], masks, self.masks)
-        self.patterns = torch.where(better[:, None, None, None], patterns, self.patterns)
-        self.flips = np.where(better.numpy(), flips, self.flips)
+        better = fresh.norms() < self.norms()[rows.numpy()]
+        chosen, new = rows[torch.from_numpy(better)], torch.from_numpy(better)
+        self.masks[chosen], self.patterns[chosen] = masks[new], patterns[new]
+        self.flips[chosen.numpy()] = flips[better]
+
+    def finalists(self, count: int) -> Tensor:
+        """The rows with the smallest triggers; the last row, which has no class, is always one of them."""
+        classes = np.argsort(self.norms()[:-1], kind="stable")[: count - 1]
+        return torch.tensor([*sorted(classes.tolist()), len(self.flips) - 1])
 
     def trigger(self, row: int, target: int | None) -> RecoveredTrigger:
         return RecoveredTrigger(self.masks[row, 0].numpy(), self.patterns[row].numpy(), target, float(self.flips[row]))

@@ -2,42 +2,62 @@
 
 from __future__ import annotations
 
-import re
+from assay.supply.keras import is_hdf5
+from assay.supply.onnx import is_caffe, is_onnx
+from assay.supply.packed import is_tar
+from assay.supply.safetensors_file import is_safetensors
 
-MAX_SAFETENSORS_HEADER = 100_000_000
-"""Bytes; the format's own limit."""
+ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 
-_PICKLE_TEXT = re.compile(rb"[(\]}cilIFSVNg0-2.\x28-\x8f]")
+_STARTS = {
+    b"\x93NUMPY": "npy",
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x78\x01": "zlib",
+    b"\x78\x5e": "zlib",
+    b"\x78\x9c": "zlib",
+    b"\x78\xda": "zlib",
+}
+
+PROGRAMS = {b"\x7fELF": "ELF", b"MZ": "Windows", b"\xcf\xfa\xed\xfe": "macOS", b"#!": "script"}
+"""First bytes of files that are run."""
+
+FOREIGN = {
+    b"7z\xbc\xaf\x27\x1c": "7z",
+    b"Rar!\x1a\x07": "rar",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"GGUF": "gguf",
+}
+"""First bytes of formats that are recognised and not read."""
 
 
-def tell(head: bytes, size: int) -> str:
-    """The format of a file of `size` bytes that begins with `head` (at least its first 512 bytes)."""
-    if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
+def tell(data: memoryview) -> str:
+    """The format, as far as the bytes say it themselves; empty where they do not."""
+    head = bytes(data[:8])
+    if head[:4] in ZIP:
         return "zip"
-    if head[:6] == b"\x93NUMPY":
-        return "npy"
-    if head[:8] == b"\x89HDF\r\n\x1a\n":
+    for table in (_STARTS, FOREIGN):
+        for start, name in table.items():
+            if head.startswith(start):
+                return name
+    if is_hdf5(data):
         return "hdf5"
-    if head[:2] == b"\x1f\x8b":
-        return "gzip"
-    if head[257:262] == b"ustar":
-        return "tar"
+    if is_safetensors(data):
+        return "safetensors"
     if head[:1] == b"\x80" and len(head) > 1 and head[1] <= 5:
         return "pickle"
-    if is_safetensors(head, size):
-        return "safetensors"
-    if head[:1] == b"\x08" and len(head) > 2 and head[1] < 64 and head[2] in b"\x12\x1a\x22\x2a\x32\x3a\x42":
+    if is_tar(data):
+        return "tar"
+    if head[4:8] == b"TFL3":
+        return "tflite"
+    if is_onnx(data):
         return "onnx"
-    if (head[:1] == b"\x0a" and b"Data" in head[:512]) or b"Convolution" in head[:512]:
-        return "caffemodel"
-    if _PICKLE_TEXT.match(head):
-        return "pickle?"
-    return "unknown"
+    return "caffemodel" if is_caffe(data) else ""
 
 
-def is_safetensors(head: bytes, size: int) -> bool:
-    """Eight bytes of header length, then a JSON object."""
-    if len(head) < 9:
-        return False
-    length = int.from_bytes(head[:8], "little")
-    return 2 <= length <= min(size - 8, MAX_SAFETENSORS_HEADER) and head[8:9] == b"{"
+def program(data: memoryview) -> str:
+    """The kind of program the bytes are; empty if they are none."""
+    head = bytes(data[:4])
+    return next((name for start, name in PROGRAMS.items() if head.startswith(start)), "")

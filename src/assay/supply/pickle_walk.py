@@ -1,58 +1,21 @@
-"""What a pickle would import, found without running it.
+"""What a pickle would import and call, found without running it.
 
-The opcodes are read by the standard library's `pickletools.genops`; stack and memo are simulated as far as strings and
-tuples go, so that names pushed as strings are resolved. Only an exact allow-list of importable names is accepted: what
-a state dict or a numpy array needs. Wherever the simulation cannot be certain, the name counts as not allowed.
+The unpickler's stack, marks and memo are simulated as far as it takes to know every name that is imported and what is
+called with what. A name counts only if it is exactly one of `allow_list.ALLOWED`; a call only if a saver of plain data
+writes it so. Wherever the simulation cannot be certain, the pickle is not safe.
 """
 
 from __future__ import annotations
 
-import pickletools
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import BinaryIO
 
-MAX_OPCODES = 20_000_000
-"""Of one pickle; a state dict of a thousand tensors has about 60,000."""
+from assay.supply.allow_list import ALLOWED, CALLS, may_build, storage_dtype, tensor_dtype
+from assay.supply.opcodes import CutImport, steps
+from assay.supply.report import LimitReached, Search, Unreadable, shown
+from assay.supply.values import DATA, SET, UNKNOWN, Global, Made, Stored, Table
 
-MAX_MEMO = 5_000_000
-
-_STORAGES = ["Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool", "ComplexFloat", "ComplexDouble", "Untyped"]
-_DTYPES = ["float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool", "complex64", "complex128", "uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2", "qint8", "quint8", "qint32", "per_tensor_affine", "per_channel_affine"]
-_NUMPY_CORE = [
-    f"{module} {name}"
-    for module in ("numpy.core.multiarray", "numpy._core.multiarray")
-    for name in ("_reconstruct", "scalar")
-] + [f"{module} _frombuffer" for module in ("numpy.core.numeric", "numpy._core.numeric")]
-
-ALLOWED = frozenset(
-    [f"torch {name}Storage" for name in _STORAGES]
-    + [f"torch.storage {name}Storage" for name in _STORAGES]
-    + ["torch.storage TypedStorage", "torch.storage UntypedStorage", "torch.storage _load_from_bytes_disabled"]
-    + [f"torch {name}" for name in _DTYPES]
-    + [
-        f"torch._utils _rebuild_{name}"
-        for name in ("tensor", "tensor_v2", "parameter", "parameter_with_state", "qtensor")
-    ]
-    + ["torch Size", "torch Tensor", "torch device", "torch.nn.parameter Parameter", "torch.serialization _get_layout"]
-    + ["collections OrderedDict", "collections defaultdict", "_codecs encode", "numpy ndarray", "numpy dtype"]
-    + ["builtins set", "builtins frozenset", "builtins bytearray", "builtins dict", "builtins complex"]
-    + ["__builtin__ set", "__builtin__ frozenset", "__builtin__ bytearray", "__builtin__ complex"]
-    + _NUMPY_CORE
-) - {"torch.storage _load_from_bytes_disabled"}
-"""`module name`, exactly. None of them calls something that it is given."""
-
-_UNKNOWN = object()
-_MARK = object()
-_STRINGS = {
-    "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8",
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Global:
-    """A `module name` on the allow-list, as it lies on the simulated stack."""
-
-    name: str
+COMPUTED = "a name that is computed"
 
 
 @dataclass
@@ -60,131 +23,319 @@ class Walk:
     """What was seen.
 
     Attributes:
-        imports: every name that would be imported, `(module.name, byte offset)`.
-        dangers: the names that are not on the allow-list, and what cannot be resolved.
+        imports: every name that would be imported, `(module.name, offset)`.
+        forbidden: those that are not on the allow-list.
+        dangers: what else must not happen: sentence and offset.
+        doubts: what no saver of plain data writes: sentence and offset.
         broken: why the walk ended before STOP; empty if it did not.
-        end: offset of the byte after STOP, or of where the walk broke.
-        stored: `(storage class, key)` of every torch storage that is referred to.
-        first: the first value that was pushed, to tell torch's old format by its magic number.
+        end: offset of the byte after STOP, or of the opcode where the walk broke.
+        stored: every torch storage that is referred to, by its key.
+        dtypes: key to the dtypes of the tensors that lie there.
+        result: the value the pickle stands for, as far as it is known.
     """
 
     imports: list[tuple[str, int]] = field(default_factory=list)
+    forbidden: list[tuple[str, int]] = field(default_factory=list)
     dangers: list[tuple[str, int]] = field(default_factory=list)
+    doubts: list[tuple[str, int]] = field(default_factory=list)
     broken: str = ""
     end: int = 0
-    stored: list[tuple[str, str]] = field(default_factory=list)
-    first: object = None
+    stored: dict[str, Stored] = field(default_factory=dict)
+    dtypes: dict[str, set[str]] = field(default_factory=dict)
+    result: object = None
 
 
-def walk(stream: BinaryIO) -> Walk:
-    """Walk one pickle from where `stream` stands. Never raises for what the bytes say."""
-    seen, machine = Walk(), _Machine()
+def walk(data: memoryview, begin: int, search: Search) -> Walk:
+    """Walk one pickle from `begin`. What the bytes say raises nothing; each opcode counts as a step of `search`.
+
+    Raises:
+        LimitReached: if the search has no steps left.
+
+    Cost: about 1 µs an opcode; strings and bytes are not copied.
+    """
+    seen = Walk(end=begin)
+    machine = _Machine(seen)
     try:
-        for count, (opcode, argument, position) in enumerate(pickletools.genops(stream)):
-            offset = position or 0
+        for name, argument, offset in steps(data, begin, search):
             seen.end = offset
-            if count > MAX_OPCODES or len(machine.memo) > MAX_MEMO:
-                seen.broken = f"more than {MAX_OPCODES:,} opcodes"
-                return seen
-            if opcode.name in ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4") and seen.first is None:
-                seen.first = argument
-            _step(seen, machine, opcode, argument, offset)
-            if machine.lost:
-                seen.broken = machine.lost
-                return seen
-        seen.end = stream.tell()
-    except (ValueError, IndexError, KeyError, OverflowError, EOFError, OSError, RecursionError, MemoryError) as error:
-        # Whatever the bytes make genops raise: the pickle machine may have run all that came before.
-        seen.broken = f"not a whole pickle: {str(error) or type(error).__name__}"[:200]
+            machine.step(name, argument, offset)
+        seen.end += 1
+    except LimitReached:
+        raise
+    except CutImport as cut:
+        if not any(allowed.startswith(cut.name) for allowed in ALLOWED):
+            seen.forbidden.append((shown(cut.name).replace(" ", ".", 1), seen.end))
+        seen.broken = str(cut)
+    except Unreadable as error:
+        # The unpickler has run all that came before.
+        seen.broken = str(error)
     return seen
 
 
 class _Machine:
-    """The pickle machine's stack and memo, with strings, tuples and allowed names; all else is unknown."""
+    """The unpickler: a stack, the stacks that marks put aside, and a memo."""
 
-    def __init__(self) -> None:
+    def __init__(self, seen: Walk) -> None:
+        self.seen = seen
         self.stack: list[object] = []
+        self.aside: list[list[object]] = []
         self.memo: dict[int, object] = {}
-        self.lost = ""
+        self.offset = 0
+        self.count = 0
+
+    def step(self, name: str, argument: object, offset: int) -> None:
+        self.offset, self.count = offset, self.count + 1
+        if name in _PUSHES:
+            self.stack.append(_PUSHES[name]())
+        elif name in _PUSH_ARGUMENT:
+            self.stack.append(argument)
+        else:
+            _STEPS[name](self, argument)
 
     def pop(self) -> object:
         if not self.stack:
-            self.lost = "its opcodes take more from the stack than they put there"
-            return _UNKNOWN
+            raise Unreadable("it takes more from the stack than it put there")
         return self.stack.pop()
 
+    def top(self) -> object:
+        if not self.stack:
+            raise Unreadable("it takes more from the stack than it put there")
+        return self.stack[-1]
+
     def to_mark(self) -> list[object]:
-        items: list[object] = []
-        while self.stack:
-            item = self.stack.pop()
-            if item is _MARK:
-                return items[::-1]
-            items.append(item)
-        self.lost = "a mark is missing on its stack"
-        return []
+        if not self.aside:
+            raise Unreadable("a mark is missing on its stack")
+        items, self.stack = self.stack, self.aside.pop()
+        return items
+
+    def danger(self, what: str) -> None:
+        self.seen.dangers.append((what, self.offset))
+
+    def doubt(self, what: str) -> None:
+        self.seen.doubts.append((what, self.offset))
+
+    # Imports and calls
+
+    def load(self, module: object, name: object) -> object:
+        """What importing `module.name` gives."""
+        known = isinstance(module, str) and isinstance(name, str)
+        said = f"{module} {name}"
+        dotted = shown(f"{module}.{name}") if known else COMPUTED
+        self.seen.imports.append((dotted, self.offset))
+        if known and said in ALLOWED:
+            return Global(said)
+        self.seen.forbidden.append((dotted, self.offset))
+        return UNKNOWN
+
+    def call(self, function: object, arguments: object) -> object:
+        """What a call gives."""
+        if function is UNKNOWN:
+            return UNKNOWN
+        if not isinstance(function, Global):
+            self.danger("opening it would call what it made itself")
+            return UNKNOWN
+        rule = CALLS.get(function.name)
+        if rule is None or not isinstance(arguments, tuple) or not rule(arguments):
+            self.doubt(f"a call of {function.name.replace(' ', '.')} that is not judged to be plain data")
+            return UNKNOWN
+        if arguments and isinstance(arguments[0], Stored):
+            self.seen.dtypes.setdefault(arguments[0].key, set()).add(tensor_dtype(arguments))
+        return Made(function.name, arguments)
+
+    def build(self, target: object, state: object) -> None:
+        """Setting the state of an object."""
+        if isinstance(target, Global):
+            self.danger(f"opening it would change {target.name.replace(' ', '.')} itself")
+        elif target is not UNKNOWN and not may_build(target, state):
+            self.doubt("an object with a state that no saver of plain data writes")
+
+    def persistent(self, said: object) -> object:
+        """A torch storage, by type, key, place and count; and in the old format a view into it."""
+        match said:
+            case ("storage", Global(name=name), str(key), str(), int(count), *view) if _is_view(view, count):
+                dtype = storage_dtype(name)
+                if dtype is not None and 0 <= count < 2**60:
+                    return self._stored(Stored(dtype, key, count))
+        self.doubt("a reference to something outside the pickle that is no storage of torch")
+        return UNKNOWN
+
+    def _stored(self, new: Stored) -> Stored:
+        if self.seen.stored.setdefault(new.key, new) != new:
+            self.doubt(f"storage {shown(new.key, 40)} is referred to as two different things")
+        return new
+
+    # Opcodes
+
+    def reduce(self, argument: object) -> None:
+        arguments, function = self.pop(), self.pop()
+        self.stack.append(self.call(function, arguments))
+
+    def new_with_names(self, argument: object) -> None:
+        named, arguments, function = self.pop(), self.pop(), self.pop()
+        if not isinstance(named, Table) or named.keys or not named.only_text:
+            self.doubt("a call with named arguments")
+        self.stack.append(self.call(function, arguments))
+
+    def make(self, argument: object) -> None:
+        items = self.to_mark()
+        if not items:
+            raise Unreadable("it takes more from the stack than it put there")
+        self.stack.append(self.call(items[0], tuple(items[1:])))
+
+    def make_named(self, argument: object) -> None:
+        arguments = tuple(self.to_mark())
+        self.stack.append(self.call(self._load_pair(argument), arguments))
+
+    def _load_pair(self, argument: object) -> object:
+        module, name = argument if isinstance(argument, tuple) else (None, None)
+        return self.load(module, name)
+
+    def stack_global(self, argument: object) -> None:
+        name, module = self.pop(), self.pop()
+        self.stack.append(self.load(module, name))
+
+    def extension(self, argument: object) -> None:
+        self.stack.append(self.load("copyreg", f"extension {argument}"))
+
+    def set_state(self, argument: object) -> None:
+        state = self.pop()
+        self.build(self.top(), state)
+
+    def put(self, argument: object) -> None:
+        key = len(self.memo) if argument is None else argument
+        if not isinstance(key, int) or key > self.count:
+            raise Unreadable("a memo key that is out of order")
+        self.memo[key] = self.top()
+
+    def get(self, argument: object) -> None:
+        if not isinstance(argument, int) or argument not in self.memo:
+            raise Unreadable("it reads a memo entry that was never written")
+        self.stack.append(self.memo[argument])
+
+    def discard(self, argument: object) -> None:
+        if self.stack:
+            self.stack.pop()
+        else:
+            self.to_mark()
+
+    def mark(self, argument: object) -> None:
+        self.aside.append(self.stack)
+        self.stack = []
+
+    def tuple_of(self, count: int) -> None:
+        self.stack.append(tuple([self.pop() for _ in range(count)][::-1]))
+
+    def extend(self, items: list[object]) -> None:
+        target = self.top()
+        if isinstance(target, list):
+            target.extend(items)
+        elif target is not UNKNOWN:
+            self.doubt("items are appended to something that is no list")
+
+    def add(self, argument: object) -> None:
+        self.to_mark()
+        if self.top() not in (SET, UNKNOWN):
+            self.doubt("items are added to something that is no set")
+
+    def fill(self, items: list[object]) -> None:
+        """Keys and values, one after the other, into a dict."""
+        target = self.top()
+        if isinstance(target, Table):
+            for key in items[::2]:
+                target.set(key)
+        elif target is not UNKNOWN and not (isinstance(target, Made) and target.maker.startswith("collections ")):
+            self.doubt("items are set in something that is no dict")
+
+    def table(self, argument: object) -> None:
+        items = self.to_mark()
+        self.stack.append(Table())
+        self.fill(items)
+
+    def frozen_set(self, argument: object) -> None:
+        self.to_mark()
+        self.stack.append(SET)
+
+    def proto(self, argument: object) -> None:
+        if not isinstance(argument, int) or argument > 5:
+            raise Unreadable(f"pickle protocol {argument} is not known")
+
+    def read_only(self, argument: object) -> None:
+        self.top()
+
+    def stop(self, argument: object) -> None:
+        self.seen.result = self.pop()
 
 
-def _step(seen: Walk, machine: _Machine, opcode: pickletools.OpcodeInfo, argument: object, offset: int) -> None:
-    name, stack = opcode.name, machine.stack
-    if name in ("GLOBAL", "INST"):
-        if name == "INST":
-            machine.to_mark()
-        stack.append(_import(seen, str(argument), offset))
-    elif name == "STACK_GLOBAL":
-        attribute, module = machine.pop(), machine.pop()
-        known = isinstance(attribute, str) and isinstance(module, str)
-        said = f"{module} {attribute}" if known and " " not in str(module) else "? ?"
-        stack.append(_import(seen, said, offset))
-    elif name in ("EXT1", "EXT2", "EXT4"):
-        stack.append(_import(seen, f"copyreg extension-{argument}", offset))
-    elif name in _STRINGS:
-        stack.append(argument)
-    elif name == "MARK":
-        stack.append(_MARK)
-    elif name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
-        key = len(machine.memo) if name == "MEMOIZE" else argument
-        machine.memo[int(str(key))] = stack[-1] if stack else _UNKNOWN
-    elif name in ("GET", "BINGET", "LONG_BINGET"):
-        key = int(str(argument))
-        if key not in machine.memo:
-            machine.lost = f"it reads memo entry {key}, which was never written"
-        stack.append(machine.memo.get(key, _UNKNOWN))
-    elif name == "DUP":
-        stack.append(stack[-1] if stack else _UNKNOWN)
-    elif name == "POP_MARK":
-        machine.to_mark()
-    elif name == "TUPLE":
-        stack.append(tuple(machine.to_mark()))
-    elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
-        stack.append(tuple(machine.pop() for _ in range(int(name[-1])))[::-1])
-    elif name == "BINPERSID":
-        stack.append(_persistent(seen, machine.pop()))
-    elif name in ("OBJ", "LIST", "DICT", "FROZENSET"):
-        machine.to_mark()
-        stack.append(_UNKNOWN)
-    elif name in ("APPENDS", "SETITEMS", "ADDITEMS"):
-        machine.to_mark()
-    else:
-        _generic(machine, opcode)
+def _is_view(view: list[object], count: int) -> bool:
+    """Nothing; or as the old format has it None, or key, offset and count of a part of the storage."""
+    match view:
+        case [] | [None]:
+            return True
+        case [(str(), int(offset), int(size))]:
+            return offset >= 0 and size >= 0 and offset + size <= count
+    return False
 
 
-def _generic(machine: _Machine, opcode: pickletools.OpcodeInfo) -> None:
-    """What the opcode takes and gives by the standard library's own table; what it gives is unknown."""
-    for _ in opcode.stack_before:
-        machine.pop()
-    machine.stack.extend(_UNKNOWN for _ in opcode.stack_after)
+_PUSHES: dict[str, Callable[[], object]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_TUPLE": lambda: (),
+    "EMPTY_LIST": list,
+    "EMPTY_DICT": Table,
+    "EMPTY_SET": lambda: SET,
+    "NEXT_BUFFER": lambda: DATA,
+}
+
+_PUSH_ARGUMENT = {"INT", "LONG", "LONG1", "LONG4", "BININT", "BININT1", "BININT2", "FLOAT", "BINFLOAT", "STRING",
+                  "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8",
+                  "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"}  # fmt: skip
+
+_Step = Callable[[_Machine, object], None]
+
+_STEPS: dict[str, _Step] = {
+    "GLOBAL": lambda m, a: m.stack.append(m._load_pair(a)),
+    "STACK_GLOBAL": _Machine.stack_global,
+    "EXT1": _Machine.extension,
+    "EXT2": _Machine.extension,
+    "EXT4": _Machine.extension,
+    "INST": _Machine.make_named,
+    "OBJ": _Machine.make,
+    "REDUCE": _Machine.reduce,
+    "NEWOBJ": _Machine.reduce,
+    "NEWOBJ_EX": _Machine.new_with_names,
+    "BUILD": _Machine.set_state,
+    "PERSID": lambda m, a: m.stack.append(m.persistent(a)),
+    "BINPERSID": lambda m, a: m.stack.append(m.persistent(m.pop())),
+    "PUT": _Machine.put,
+    "BINPUT": _Machine.put,
+    "LONG_BINPUT": _Machine.put,
+    "MEMOIZE": _Machine.put,
+    "GET": _Machine.get,
+    "BINGET": _Machine.get,
+    "LONG_BINGET": _Machine.get,
+    "MARK": _Machine.mark,
+    "POP": _Machine.discard,
+    "POP_MARK": lambda m, a: m.to_mark().clear(),
+    "DUP": lambda m, a: m.stack.append(m.top()),
+    "TUPLE": lambda m, a: _append(m, tuple(m.to_mark())),
+    "TUPLE1": lambda m, a: m.tuple_of(1),
+    "TUPLE2": lambda m, a: m.tuple_of(2),
+    "TUPLE3": lambda m, a: m.tuple_of(3),
+    "LIST": lambda m, a: _append(m, m.to_mark()),
+    "DICT": _Machine.table,
+    "FROZENSET": _Machine.frozen_set,
+    "APPEND": lambda m, a: m.extend([m.pop()]),
+    "APPENDS": lambda m, a: m.extend(m.to_mark()),
+    "ADDITEMS": _Machine.add,
+    "SETITEM": lambda m, a: m.fill([m.pop(), m.pop()][::-1]),
+    "SETITEMS": lambda m, a: m.fill(m.to_mark()),
+    "PROTO": _Machine.proto,
+    "FRAME": lambda m, a: None,
+    "READONLY_BUFFER": _Machine.read_only,
+    "STOP": _Machine.stop,
+}
 
 
-def _persistent(seen: Walk, said: object) -> object:
-    if isinstance(said, tuple) and len(said) > 2 and isinstance(said[1], Global) and isinstance(said[2], str):
-        seen.stored.append((said[1].name.rpartition(" ")[2], said[2]))
-    return _UNKNOWN
-
-
-def _import(seen: Walk, said: str, offset: int) -> object:
-    dotted = said.replace(" ", ".", 1) if said != "? ?" else "a name that is computed"
-    seen.imports.append((dotted, offset))
-    if said in ALLOWED:
-        return Global(said)
-    seen.dangers.append((dotted, offset))
-    return _UNKNOWN
+def _append(machine: _Machine, value: object) -> None:
+    machine.stack.append(value)

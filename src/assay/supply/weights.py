@@ -1,98 +1,92 @@
-"""Magnitudes that no training leaves behind: NaN, infinities, and values like the decoy bias of -1e20."""
+"""Magnitudes that no training leaves behind: NaN, infinities, and values like the decoy bias of −1e20."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+from assay.supply.report import Piece, Search
 
-from assay.supply.formats import MAX_SAFETENSORS_HEADER
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 ABSURD = 1e7
 """Absolute value that no weight, bias or running statistic of a working network comes near."""
 
-_NUMPY: dict[str, str] = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
-_TORCH = {"FloatStorage": "F32", "DoubleStorage": "F64", "HalfStorage": "F16", "BFloat16Storage": "BF16"}
-_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
-          "U16": 2, "U32": 4, "U64": 8, "F8_E4M3": 1, "F8_E5M2": 1, "C64": 8}  # fmt: skip
+_CHUNK = 1 << 22
+"""Elements that are looked at in one go, so that they are still in the processor's cache the second time."""
 
-CHUNK = 1 << 22
+_LARGEST = {
+    "F16": ("u2", 0x7BFF),
+    "BF16": ("u2", 0x7F7F),
+    "F32": ("u4", 0x7F7FFFFF),
+    "F64": ("u8", 0x7FEFFFFFFFFFFFFF),
+    "F8_E5M2": ("u1", 0x7B),
+    "F8_E4M3": ("u1", 0x7E),
+}
+"""Bits of the largest finite value, which as whole numbers are ordered like the magnitudes they stand for."""
 
-
-def oddities(raw: NDArray[np.uint8], dtype: str) -> Iterator[str]:
-    """What is wrong with the values of one tensor, given as bytes. Cost: 0.3 s for 100 MB of float32."""
-    if dtype not in _NUMPY:
-        return
-    values = raw[: len(raw) - len(raw) % _BYTES[dtype]].view(_NUMPY[dtype])
-    largest = 0.0
-    for start in range(0, len(values), CHUNK):
-        part = values[start : start + CHUNK]
-        if dtype == "BF16":
-            part = (part.astype(np.uint32) << 16).view(np.float32)
-        low, high = float(part.min()), float(part.max())
-        if np.isnan(low) or np.isnan(high):
-            yield "NaN values"
-            return
-        largest = max(largest, abs(low), abs(high))
-    if np.isinf(largest):
-        yield "infinite values"
-    elif largest > ABSURD:
-        yield f"a value of magnitude {largest:.3g}, far beyond what training leaves (a decoy channel?)"
+_PARTS = {"C64": "F32", "C128": "F64", "C32": "F16"}
 
 
-def torch_storage(storage_class: str, raw: NDArray[np.uint8]) -> Iterator[str]:
-    """The same for a storage of torch's zip format."""
-    return oddities(raw, _TORCH.get(storage_class, ""))
+def look_at_values(search: Search, piece: Piece, dtypes: Iterable[str], order: str = "<") -> None:
+    """Note what is wrong with the elements of one tensor or storage, of each of these safetensors `dtypes`.
 
-
-def safetensors_layout(data: NDArray[np.uint8]) -> dict[str, tuple[str, int, int]]:
-    """Name to (dtype, begin, end) in bytes from the start of the file.
-
-    Raises:
-        ValueError: if the header is not as the format demands: known dtypes, shapes that fit, no gaps, no overlaps.
+    Cost: 10 ms for 100 MB that are in memory, whatever the dtype: two integer maxima.
     """
-    length = int.from_bytes(data[:8].tobytes(), "little")
-    if not 2 <= length <= min(len(data) - 8, MAX_SAFETENSORS_HEADER):
-        raise ValueError(f"a header of {length} bytes does not fit a file of {len(data)}")
-    header = json.loads(data[8 : 8 + length].tobytes(), object_pairs_hook=_unique)
-    if not isinstance(header, dict):
-        raise ValueError("its header is not a JSON object")
-    meta = header.pop("__metadata__", {})
-    if not isinstance(meta, dict) or not all(isinstance(v, str) for v in meta.values()):
-        raise ValueError("its metadata is not text")
-    found = {name: _entry(name, entry) for name, entry in header.items()}
-    end = 0
-    for name, (_, begin, stop) in sorted(found.items(), key=lambda item: item[1][1:]):
-        if begin != end:
-            raise ValueError(f"tensor {name!r} leaves a gap or overlaps another")
-        end = stop
-    if 8 + length + end != len(data):
-        raise ValueError(f"its tensors take {end} bytes, but {len(data) - 8 - length} follow the header")
-    return {name: (dtype, 8 + length + b, 8 + length + e) for name, (dtype, b, e) in found.items()}
+    if not search.check_weights:
+        return
+    for dtype in dtypes:
+        if what := oddity(piece.data, dtype, order):
+            search.unsafe(what, piece.where)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name stands twice in its header")
-    return found
+def oddity(raw: memoryview, dtype: str, order: str = "<", *, lone: bool = False) -> str:
+    """What is wrong with elements given as bytes of a byte order, `<` or `>`; empty if nothing is.
+
+    A `lone` number may be infinite or the largest there is: graphs have such as bounds.
+    """
+    import numpy as np
+
+    dtype = _PARTS.get(dtype, dtype)
+    if dtype not in _LARGEST:
+        return ""
+    code, finite = _LARGEST[dtype]
+    size = int(code[1])
+    magnitude = _largest_magnitude(np.frombuffer(raw[: len(raw) - len(raw) % size], dtype=order + code))
+    infinite = magnitude == finite + 1 and dtype != "F8_E4M3"
+    if lone and (infinite or magnitude == finite):
+        return ""
+    if magnitude > finite:
+        return "it holds infinite values" if infinite else "it holds values that are not numbers (NaN)"
+    value = _as_float(magnitude, dtype)
+    if value > ABSURD:
+        return f"it holds a value of magnitude {value:.3g}, far beyond what training leaves (a decoy channel?)"
+    return ""
 
 
-def _entry(name: str, entry: object) -> tuple[str, int, int]:
-    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise ValueError(f"tensor {name!r} is not described by dtype, shape and data_offsets")
-    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    whole = isinstance(shape, list) and isinstance(offsets, list) and len(offsets) == 2
-    if not whole or not all(type(v) is int and v >= 0 for v in [*shape, *offsets]):
-        raise ValueError(f"tensor {name!r} has a shape or offsets that are not whole numbers")
-    if dtype not in _BYTES:
-        raise ValueError(f"tensor {name!r} has the unknown dtype {str(dtype)[:20]!r}")
-    count = 1
-    for side in shape:
-        count *= side
-    if count * _BYTES[dtype] != offsets[1] - offsets[0]:
-        raise ValueError(f"tensor {name!r} does not fill its bytes")
-    return dtype, offsets[0], offsets[1]
+def _largest_magnitude(bits: NDArray[np.unsignedinteger]) -> int:
+    """Largest value without its sign bit.
+
+    Read as unsigned numbers, the largest is the negative value of largest magnitude, if there is a negative one; read
+    as signed numbers, the largest is the largest positive value. So no copy without signs is needed.
+    """
+    sign = 1 << (8 * bits.dtype.itemsize - 1)
+    largest = 0
+    for start in range(0, len(bits), _CHUNK):
+        part = bits[start : start + _CHUNK]
+        negative, positive = int(part.max()), int(part.view(part.dtype.str.replace("u", "i")).max())
+        largest = max(largest, negative & (sign - 1), positive)
+    return largest
+
+
+def _as_float(bits: int, dtype: str) -> float:
+    import numpy as np
+
+    if dtype == "BF16":
+        return float(np.array(bits << 16, dtype="<u4").view("<f4"))
+    if dtype.startswith("F8"):
+        return 0.0  # at most 57,344
+    code = _LARGEST[dtype][0]
+    return float(np.array(bits, dtype=f"<{code}").view(code.replace("u", "<f")))

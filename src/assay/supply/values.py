@@ -1,0 +1,61 @@
+"""Values on the simulated stack of a pickle: as much of each as decides what a call would do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Global:
+    """An importable name on the allow-list, as `module name`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What an accepted call of `maker` gave."""
+
+    maker: str
+    arguments: tuple[object, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A torch storage that lies outside the pickle: `count` elements (bytes, if untyped) under `key`."""
+
+    dtype: str
+    key: str
+    count: int
+
+
+@dataclass(slots=True)
+class Table:
+    """A dict: its keys, as far as they are text, and whether all of them are."""
+
+    keys: list[str] = field(default_factory=list)
+    only_text: bool = True
+
+    def set(self, key: object) -> None:
+        if isinstance(key, str):
+            self.keys.append(key)
+        else:
+            self.only_text = False
+
+
+class _Sign:
+    """A value of which only its kind is known."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def __repr__(self) -> str:
+        return f"<{self.kind}>"
+
+
+DATA = _Sign("bytes")
+TEXT = _Sign("long text")
+NUMBER = _Sign("number")
+SET = _Sign("set")
+UNKNOWN = _Sign("unknown")
+"""What came of something that was already reported."""

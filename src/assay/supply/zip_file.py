@@ -1,0 +1,177 @@
+"""Zip archives: what kind of model file each is, and what its members may be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from assay.supply.allow_list import element_size
+from assay.supply.keras import look_at_keras_config
+from assay.supply.pickles import look_at_data_pickle, look_for_pickles
+from assay.supply.pt2 import look_at_program, payload_dtypes
+from assay.supply.report import Piece, Search, Unreadable, shown
+from assay.supply.values import Stored
+from assay.supply.weights import look_at_values
+from assay.supply.zip_layout import Member, content, read_layout
+
+Look = Callable[[Search, Piece], str]
+"""Look at one file or member, told by its bytes."""
+
+Members = list[tuple[str, Piece]]
+"""Those that could be read, with their names without the folder that torch puts around them."""
+
+_TORCH_NOTES = re.compile(r"version|byteorder|\.format_version|\.storage_alignment|\.data/(version|serialization_id)")
+_PT2_NOTES = re.compile(r"archive_format|archive_version|" + _TORCH_NOTES.pattern)
+_PT2_VALUES = re.compile(r"data/(weights/weight|constants/tensor)_[0-9]+")
+
+
+def look_at_zip(search: Search, piece: Piece, look: Look) -> str:
+    """Look at every member; returns which kind of file the archive is.
+
+    Raises:
+        Unreadable: if it has no directory that can be read.
+    """
+    layout = read_layout(piece.data)
+    for fault in layout.faults:
+        search.unknown(fault, piece.where or "archive")
+    if not layout.members:
+        search.unknown("an archive without members", piece.where)
+    kind, root = _kind([member.name for member in layout.members])
+    members = [
+        (member.name.removeprefix(root), inner)
+        for member in layout.members
+        if not member.is_folder and (inner := _open(search, piece, member)) is not None
+    ]
+    _KINDS[kind](search, piece, members, look)
+    return kind
+
+
+def _open(search: Search, piece: Piece, member: Member) -> Piece | None:
+    search.enter(member.size)
+    place = piece.member(member.name, piece.data[:0])
+    for fault in member.faults:
+        search.unknown(fault, place.where)
+    if _leaves(member.name):
+        search.unsafe("its name leads out of the folder it is unpacked into", place.where)
+    try:
+        data, faults = content(piece.data, member)
+    except Unreadable as error:
+        search.unknown(str(error), place.where)
+        return None
+    for fault in faults:
+        search.unknown(fault, place.where)
+    return piece.member(member.name, data)
+
+
+def _leaves(name: str) -> bool:
+    """Whether a careless unpacker would write this member outside its folder."""
+    parts = re.split(r"[/\\]", name)
+    return ".." in parts or not parts[0] or ":" in parts[0] or "\0" in name
+
+
+def _kind(names: list[str]) -> tuple[str, str]:
+    """Kind of the archive, and the folder that its members have in common, as `folder/`."""
+    roots = {name.partition("/")[0] for name in names}
+    root = f"{roots.pop()}/" if len(roots) == 1 and all("/" in name for name in names) else ""
+    inner = {name.removeprefix(root) for name in names}
+    if "constants.pkl" in inner or any(name.startswith("code/") for name in inner):
+        return "torchscript", root
+    if any(name.startswith("models/") and name.endswith(".json") for name in inner) or "archive_format" in inner:
+        return "pt2", root
+    if "serialized_exported_program.json" in inner:
+        return "pt2", root
+    if any(name.casefold() == "data.pkl" for name in inner):
+        return "torch", root
+    if {"config.json", "metadata.json"} <= inner:
+        return "keras", root
+    return ("npz" if names and all(name.endswith(".npy") for name in names) else "zip"), root
+
+
+def _look_at_any(search: Search, piece: Piece, members: Members, look: Look) -> None:
+    for _, inner in members:
+        look(search, inner)
+
+
+def _look_at_torch(search: Search, piece: Piece, members: Members, look: Look) -> None:
+    """`data.pkl` and the storages it refers to; all else in such an archive is a stranger."""
+    stored: dict[str, Stored] = {}
+    dtypes: dict[str, set[str]] = {}
+    for name, inner in members:
+        if name.casefold().endswith(".pkl"):
+            seen = look_at_data_pickle(search, inner)
+            stored |= seen.stored
+            dtypes |= seen.dtypes
+        elif name == "byteorder" and bytes(inner.data[:7]) != b"little":
+            search.unknown("its numbers are not little-endian", inner.where)
+    missing = stored.keys() - {name.removeprefix("data/") for name, _ in members if name.startswith("data/")}
+    for key in sorted(missing)[:10]:
+        search.unknown(f"storage {shown(key, 40)} is missing from the archive", piece.where)
+    if any(name.startswith("data/") and name.removeprefix("data/") not in stored for name, _ in members):
+        search.unknown("a storage that its pickle does not refer to", piece.where or "archive")
+    for name, inner in members:
+        key = name.removeprefix("data/")
+        if name.startswith("data/") and key in stored:
+            _look_at_storage(search, inner, stored[key], dtypes.get(key, set()))
+            _look_inside(search, inner, look)
+        elif name.startswith("data/") or _TORCH_NOTES.fullmatch(name):
+            _look_inside(search, inner, look)
+        elif not name.casefold().endswith(".pkl"):
+            look(search, inner)
+
+
+def _look_at_storage(search: Search, inner: Piece, storage: Stored, dtypes: set[str]) -> None:
+    if len(inner.data) != storage.count * element_size(storage.dtype):
+        search.unknown("a storage that is not as long as its pickle says", inner.where)
+    else:
+        look_at_values(search, inner, sorted(dtypes | {storage.dtype}))
+
+
+def _look_inside(search: Search, inner: Piece, look: Look) -> None:
+    """Numbers or a short note, which could be opened as something else all the same."""
+    if bytes(inner.data[:4]) == b"PK\x03\x04":
+        look(search, inner)
+    else:
+        look_for_pickles(search, inner)
+
+
+def _look_at_torchscript(search: Search, piece: Piece, members: Members, look: Look) -> None:
+    search.unknown("it holds TorchScript code, which runs when the model does", piece.where or "archive")
+    for _, inner in members:
+        _look_inside(search, inner, look)
+
+
+def _look_at_pt2(search: Search, piece: Piece, members: Members, look: Look) -> None:
+    """The graph, its weights as raw numbers, and torch archives inside."""
+    dtypes: dict[str, str] = {}
+    for name, inner in members:
+        if name.endswith("_config.json"):
+            dtypes |= payload_dtypes(search, inner, name.rpartition("/")[0])
+    for name, inner in members:
+        if _PT2_VALUES.fullmatch(name) and name in dtypes:
+            look_at_values(search, inner, [dtypes[name]])
+            _look_inside(search, inner, look)
+        elif name.endswith(".json") or _PT2_NOTES.fullmatch(name):
+            _look_inside(search, inner, look)
+            if name.endswith(".json") and not name.endswith("_config.json"):
+                look_at_program(search, inner)
+        else:
+            look(search, inner)
+
+
+def _look_at_keras(search: Search, piece: Piece, members: Members, look: Look) -> None:
+    for name, inner in members:
+        if name.endswith(".json"):
+            _look_inside(search, inner, look)
+            look_at_keras_config(search, inner, inner.data)
+        else:
+            look(search, inner)
+
+
+_KINDS = {
+    "torch": _look_at_torch,
+    "torchscript": _look_at_torchscript,
+    "pt2": _look_at_pt2,
+    "keras": _look_at_keras,
+    "npz": _look_at_any,
+    "zip": _look_at_any,
+}

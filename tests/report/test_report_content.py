@@ -111,12 +111,15 @@ def test_a_lost_second_scan_leaves_its_heading_out(full: str) -> None:
         "runs/demo/badnet/repaired.safetensors",
         "Scan after the repair: detector max_margin: the time allowed ended first.",
         "A backdoor of one source class alone can pass the search",
-        "assay vet runs/demo/badnet/model.safetensors --clean digits --budget 25s --out runs/demo/badnet",
         "Intel(R) Xeon(R) Processor @ 2.90GHz",
     ],
 )
 def test_the_page_says(full: str, said: str) -> None:
     assert said in full
+
+
+def test_the_command_is_there_word_by_word(full: str) -> None:
+    assert examples.digits().command in Page(full).text("pre")
 
 
 def test_each_picture_stands_with_both_answers_of_the_model(full: str) -> None:

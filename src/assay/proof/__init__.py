@@ -1,0 +1,27 @@
+"""SafetyNets: prove that an answer is what exactly this integer network gives on exactly this input.
+
+Source: Ghodsi, Gu, Garg, "SafetyNets: Verifiable execution of deep neural networks on an untrusted cloud" (NeurIPS
+2017), carried on to quantised networks with lookups and a commitment. Integrity only: nothing is hidden.
+"""
+
+from __future__ import annotations
+
+from assay.proof.api import Verified, prove, verify
+from assay.proof.errors import UnprovableError, UnreadableReceipt, VerificationError
+from assay.proof.hidden import HiddenNetwork, accept_commitment
+from assay.proof.receipt import Receipt, parse
+from assay.proof.soundness import Ledger
+
+__all__ = [
+    "HiddenNetwork",
+    "Ledger",
+    "Receipt",
+    "UnprovableError",
+    "UnreadableReceipt",
+    "Verified",
+    "VerificationError",
+    "accept_commitment",
+    "parse",
+    "prove",
+    "verify",
+]

@@ -1,0 +1,139 @@
+"""The soundness ledger: a bound on the chance that a false statement is accepted, term by term, for one instance.
+
+Each term is the bound that the module of that step derives, summed over its uses (union bound). The random-oracle model
+is assumed for receipts: a prover that tries T hashes multiplies the error by T (the ledger is for one try). Every bound
+is a theorem, the proximity gap in the unique decoding range included; no conjecture is used.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from math import prod
+
+from assay.integer import graph as g
+from assay.proof.commitment import QUERIES, Layout
+from assay.proof.field import P
+from assay.proof.multilinear import variables
+from assay.proof.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One step's share.
+
+    Attributes:
+        step: what could go wrong there.
+        bound: how the number comes about.
+        error: an upper bound on the probability.
+    """
+
+    step: str
+    bound: str
+    error: float
+
+    @property
+    def bits(self) -> float:
+        return -math.log2(self.error) if self.error else math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """All terms."""
+
+    terms: tuple[Term, ...]
+
+    @property
+    def bits(self) -> float:
+        """−log₂ of the sum of all errors."""
+        return -math.log2(sum(term.error for term in self.terms))
+
+    def rows(self) -> list[dict[str, object]]:
+        """For JSON and tables."""
+        return [{"step": t.step, "bound": t.bound, "bits": round(t.bits, 1)} for t in self.terms]
+
+
+def _field(step: str, numerator: int, bound: str) -> Term:
+    return Term(step, f"{bound} = {numerator}/p²", numerator / P**2)
+
+
+def ledger_for(plan: Plan, committed_weights: tuple[Layout, int] | None = None) -> Ledger:
+    """The ledger of a proof of this plan; `committed_weights` are layout and number of claims on them, if any."""
+    outputs = plan.bits(len(plan.nodes) - 1)
+    terms = [_field("outputs at a random point", outputs, "variables")]
+    layers = [(k, _layer(plan, k)) for k in range(1, len(plan.nodes))]
+    if rounds := sum(numerator for _, numerator in layers):
+        terms.append(_field("sum-checks of the layers", rounds, "degree × variables, all layers"))
+    if merging := _merging(plan):
+        terms.append(_field("claims on one tensor merged", merging, "claims + 2 × variables"))
+    if plan.looked_up:
+        terms += _lookup_terms(plan) + _commitment_terms("activations", plan.layout, _claims_on_columns(plan))
+    if committed_weights is not None:
+        terms += _commitment_terms("weights", *committed_weights)
+    return Ledger(tuple(terms))
+
+
+def _lookup_terms(plan: Plan) -> list[Term]:
+    n = variables(plan.fraction_count)
+    rows = 3 * plan.fraction_count
+    tree = 3 * n * (n - 1) // 2 + 2 * n
+    return [
+        _field("lookups: rows mixed and inverted at random", rows, "3 × fractions"),
+        _field("lookups: fractions added", tree, "3n(n − 1)/2 + 2n"),
+    ]
+
+
+def _commitment_terms(what: str, layout: Layout, claims: int) -> list[Term]:
+    radius = 3 * (1 << layout.column_bits) // 2
+    gap = max(1, variables(layout.rows)) * layout.codeword
+    return [
+        _field(f"{what}: claims reduced to one point", claims + 2 * layout.variables, "claims + 2 × variables"),
+        _field(f"{what}: proximity gap", gap, "log₂(rows) × codeword"),
+        Term(
+            f"{what}: {QUERIES} columns opened",
+            f"(1 − {radius + 1}/{layout.codeword})^{QUERIES}, unique decoding",
+            (1 - (radius + 1) / layout.codeword) ** QUERIES,
+        ),
+    ]
+
+
+def _claims_on_columns(plan: Plan) -> int:
+    """An upper bound: lookups leave at most 2 a node and 1 a table, pooling 2, every reader of a tensor 2."""
+    readers = sum(len(node.inputs) for node in plan.nodes)
+    return 4 * len(plan.looked_up) + len(plan.tables) + 2 * readers + 1
+
+
+def _merging(plan: Plan) -> int:
+    """Tensors that are not committed and read more than once."""
+    total = 0
+    for position in range(1, len(plan.nodes)):
+        readers = sum(node.inputs.count(position) for node in plan.nodes)
+        if readers > 1 and position not in plan.looked_up:
+            total += 2 * readers + 2 * plan.bits(position)
+    return total
+
+
+def _picture_bits(plan: Plan, position: int) -> int:
+    return sum(variables(size) for size in plan.architecture.shapes[position])
+
+
+def _layer(plan: Plan, position: int) -> int:
+    """Numerator of the error of one layer's protocol, as its module derives it."""
+    node = plan.nodes[position]
+    match node:
+        case g.Linear():
+            return 2 * _picture_bits(plan, node.input)
+        case g.Conv2d():
+            kernel = sum(variables(side) for side in node.weight.shape[2:])
+            return 2 * (_picture_bits(plan, node.input) + kernel)
+        case g.SumPool():
+            return 2 * _picture_bits(plan, node.input)
+        case g.MaxPool():
+            window, places = sum(plan.window_bits(position)), prod(node.kernel)
+            return (places + 2) * plan.bits(position) + window + 4 * _picture_bits(plan, node.input)
+        case g.Square():
+            return 3 * plan.bits(position)
+        case g.Flatten() | g.Concat() | g.Subsample() | g.PadChannels():
+            return sum(2 * _picture_bits(plan, source) for source in node.inputs)
+        case _:
+            return 0

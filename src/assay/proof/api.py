@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.integer import IntegerNetwork
 from assay.integer.files import graph_text
 from assay.integer.graph import Input
-from assay.integer import IntegerNetwork
 from assay.proof.commitment import QUERIES
 from assay.proof.errors import UnprovableError, VerificationError
 from assay.proof.hidden import HiddenNetwork, KnowHidden, SayHidden, WeightPlan, commitment_of, read_architecture
 from assay.proof.plan import Architecture, Plan
-from assay.proof.protocol import Tick, prove_network, verify_network
+from assay.proof.protocol import Tick, no_tick, prove_network, verify_network
 from assay.proof.receipt import (
     FORMAT,
     VERSION,
@@ -102,7 +102,7 @@ def prove(
     *,
     nonce: bytes,
     hidden: HiddenNetwork | None = None,
-    tick: Tick = lambda *_: None,
+    tick: Tick = no_tick,
 ) -> tuple[Ints, Receipt]:
     """The answer for a batch of pictures, and a receipt that proves it.
 
@@ -120,16 +120,30 @@ def prove(
     evaluations of activations, and with a committed network of weights as well.
     """
     check_nonce(nonce)
-    known = architecture_of(network) if hidden is None else hidden.plan.architecture
-    plan = Plan(known, len(pictures), intervals_of(network, known))
+    plan_for(network, len(pictures), hidden)  # before the work of running it
     values = list(network.trace(pictures).values)
+    return values[-1], prove_run(network, values, nonce, hidden, tick)
+
+
+def plan_for(network: IntegerNetwork, batch: int, hidden: HiddenNetwork | None = None) -> Plan:
+    """What an honest prover proves; errors as for `prove`."""
+    known = architecture_of(network) if hidden is None else hidden.plan.architecture
+    return Plan(known, batch, intervals_of(network, known))
+
+
+def prove_run(
+    network: IntegerNetwork, values: list[Ints], nonce: bytes, hidden: HiddenNetwork | None = None, tick: Tick = no_tick
+) -> Receipt:
+    """A receipt for a run that was made already: `values` holds the tensor of every node, batch first."""
+    pictures = values[0]
+    plan = plan_for(network, len(pictures), hidden)
     statement = _statement(network, hidden, plan, nonce, encode_pictures(pictures, network.input), values[-1])
     channel = Recorder()
     statement.bind(channel)
     weights = NothingToSay() if hidden is None else SayHidden(hidden)
     run_plan = replace(plan, architecture=architecture_of(network))
     prove_network(channel, run_plan, values, weights, tick)
-    receipt = Receipt(
+    return Receipt(
         format=FORMAT,
         version=VERSION,
         model=statement.model,
@@ -143,7 +157,6 @@ def prove(
         outputs=statement.outputs,
         proof=bytes(channel.proof),
     )
-    return values[-1], receipt
 
 
 def _statement(

@@ -28,9 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.errors import ModelError
+from assay.integer import IntegerNetwork
 from assay.integer import graph as g
 from assay.integer.files import Graph, graph_text
-from assay.integer import IntegerNetwork
 from assay.integer.shapes import shapes_of, title
 from assay.proof.commitment import Claim, Committed, Layout, Term, layout_for, verify_claims
 from assay.proof.errors import UnprovableError, UnreadableReceipt, VerificationError

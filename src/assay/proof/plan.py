@@ -10,8 +10,8 @@ tied to their inputs by lookups:
 
 q is not committed: it is (x + half − rem)/2^s in the field. It equals a whole number because the table holds only
 whole numbers, and then rem·2^(R − s) is a multiple of 2^(R − s), since nothing here reaches p (`_check_no_wrap`); so
-one range table serves all shifts. Padding needs no rule of its own: linear maps leave 0 there, and then the lookups allow
-only q = 0, rem = half, y = 0.
+one range table serves all shifts. Padding needs no rule of its own: linear maps leave 0 there, and then the lookups
+allow only q = 0, rem = half, y = 0.
 """
 
 from __future__ import annotations

@@ -32,11 +32,15 @@ from assay.proof.transcript import ProverChannel, VerifierChannel
 from assay.proof.witness import make_witness
 
 Tick = Callable[[str, int, int], None]
-"""Called with what is being done, how many layers of how many are done."""
+"""Called with what is being done, how many steps of how many are done."""
+
+
+def no_tick(what: str, done: int, total: int) -> None:
+    """For those who do not want to know."""
 
 
 def prove_network(
-    channel: ProverChannel, plan: Plan, values: list[Ints], weights: SayWeights, tick: Tick = lambda *_: None
+    channel: ProverChannel, plan: Plan, values: list[Ints], weights: SayWeights, tick: Tick = no_tick
 ) -> None:
     """Prove that `values`, one tensor a node with the batch axis first, is the run of the network on values[0].
 

@@ -10,6 +10,7 @@ worked out from it, in part, by whoever reads it.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -144,7 +145,7 @@ def decode_pictures(data: bytes, batch: int, given: Input) -> NDArray[np.integer
     count = batch * given.shape[0] * given.shape[1] * given.shape[2]
     if len(data) != count * kind.itemsize:
         raise VerificationError(f"{batch} pictures are {count * kind.itemsize} bytes, the receipt holds {len(data)}")
-    pictures: NDArray[np.integer] = np.frombuffer(data, kind).reshape(shape)
+    pictures: NDArray[Any] = np.frombuffer(data, kind).reshape(shape)
     if int(pictures.min()) < given.low or int(pictures.max()) > given.high:
         raise VerificationError(f"the network takes values from {given.low} to {given.high}, the receipt holds others")
     return pictures

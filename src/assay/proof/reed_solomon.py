@@ -1,7 +1,7 @@
 """Reed–Solomon encoding at rate 1/4 over F_p², by a radix-2 number-theoretic transform.
 
 A message of C = 2**c elements is a polynomial of degree below C, its codeword the values at all N = 4C roots of unity
-of order N, in the order that the transform leaves them (`position_root`). Two codewords differ in at least 3C + 1 places.
+of order N, in the order that the transform leaves them (`position_root`). Two of them differ in 3C + 1 places or more.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
-from assay.integer import graph as g
 from assay.integer import IntegerNetwork
+from assay.integer import graph as g
 from assay.proof.field import Element, unpack
 from assay.proof.layers.convolution import bind_outputs
 from assay.proof.multilinear import Point, combine, eq_table, evaluate, narrow, pad_axes

@@ -3,42 +3,61 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from assay.cli.console import Common, Outcome
+from assay.errors import InputError
+
+if TYPE_CHECKING:
+    from assay.supply import FileReport
+
+COLOURS = {"safe": "green", "unsafe": "red", "unknown": "yellow"}
+
+SHOWN_FINDINGS = 20
+"""Of each file, in the text for people; the JSON has them all."""
 
 
 def inspect(*files: Path, common: Common = Common()) -> Outcome:
     """Is this file safe to open? No code of it is run.
+
+    Exit code 0 safe, 1 unsafe, 2 could not tell.
 
     Parameters
     ----------
     files
         Model files, archives, arrays; a folder means every file in it.
     """
-    from assay.errors import InputError
     from assay.supply import inspect as look
 
     if not files:
         raise InputError("name at least one file to inspect")
-    every = [
-        f
-        for given in files
-        for f in (sorted(p for p in given.rglob("*") if p.is_file()) if given.is_dir() else [given])
-    ]
-    if not every:
-        raise InputError(f"there is no file in {', '.join(map(str, files))}")
-    reports = [look(file) for file in every]
-    verdicts = {r.verdict for r in reports}
+    reports = [look(file) for file in _every(files)]
+    verdicts = {report.verdict for report in reports}
     exit_code = 1 if "unsafe" in verdicts else 2 if "unknown" in verdicts else 0
-    return Outcome({"files": reports}, "\n".join(_lines(r) for r in reports), exit_code)
+    return Outcome({"files": reports}, "\n".join(map(_text, reports)), exit_code)
 
 
-def _lines(report) -> str:  # type: ignore[no-untyped-def]
+def _every(given: tuple[Path, ...]) -> list[Path]:
+    """The files themselves, and those in folders.
+
+    Raises:
+        InputError: if a folder holds no file.
+    """
+    found: list[Path] = []
+    for path in given:
+        inside = sorted(p for p in path.rglob("*") if not p.is_dir()) if path.is_dir() else [path]
+        if not inside:
+            raise InputError(f"there is no file in the folder {path}")
+        found += inside
+    return found
+
+
+def _text(report: FileReport) -> str:
     from rich.markup import escape
 
-    colour = {"safe": "green", "unsafe": "red", "unknown": "yellow"}[report.verdict]
-    lines = [f"[{colour}]{report.verdict:8}[/] {escape(report.path)}  ({report.format}, {report.size_bytes:,} bytes)"]
-    lines += [f"         {escape(f.what)}  [dim]at {escape(f.where)}[/]" for f in report.findings[:20]]
-    if len(report.findings) > 20:
-        lines.append(f"         and {len(report.findings) - 20} more")
+    verdict = f"[{COLOURS[report.verdict]}]{report.verdict:8}[/]"
+    lines = [f"{verdict} {escape(report.path)}  ({report.format}, {report.size_bytes:,} bytes)"]
+    lines += [f"         {escape(f.what)}  [dim]at {escape(f.where)}[/]" for f in report.findings[:SHOWN_FINDINGS]]
+    if len(report.findings) > SHOWN_FINDINGS:
+        lines.append(f"         and {len(report.findings) - SHOWN_FINDINGS} more")
     return "\n".join(lines)

@@ -146,15 +146,14 @@ def _integer(line: bytes) -> object:
     """INT writes booleans as 00 and 01; the unpickler takes other spellings of numbers too, which savers do not use."""
     if line in (b"00", b"01"):
         return line == b"01"
-    if not re.fullmatch(rb"-?[0-9]{1,40}L?", line):
-        raise Unreadable("a number that no saver writes")
-    return int(line.rstrip(b"L"))
+    return int(line.rstrip(b"L")) if re.fullmatch(rb"-?[0-9]{1,40}L?", line) else NUMBER
 
 
 def _memo_key(line: bytes) -> object:
-    if not re.fullmatch(rb"[0-9]{1,10}", line):
-        raise Unreadable("a memo key that no saver writes")
-    return int(line)
+    try:
+        return int(line[:40])
+    except ValueError as error:
+        raise Unreadable("a memo key that is no number") from error
 
 
 def _quoted(line: bytes) -> object:

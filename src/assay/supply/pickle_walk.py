@@ -7,6 +7,7 @@ writes it so. Wherever the simulation cannot be certain, the pickle is not safe.
 
 from __future__ import annotations
 
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -120,7 +121,7 @@ class _Machine:
         """What importing `module.name` gives."""
         known = isinstance(module, str) and isinstance(name, str)
         said = f"{module} {name}"
-        dotted = shown(f"{module}.{name}") if known else COMPUTED
+        dotted = shown(_today(str(module), str(name))) if known else COMPUTED
         self.seen.imports.append((dotted, self.offset))
         if known and said in ALLOWED:
             return Global(said)
@@ -203,8 +204,10 @@ class _Machine:
 
     def put(self, argument: object) -> None:
         key = len(self.memo) if argument is None else argument
-        if not isinstance(key, int) or key > self.count:
-            raise Unreadable("a memo key that is out of order")
+        if not isinstance(key, int) or key < 0:
+            raise Unreadable("a memo key that is no number")
+        if key > self.count:
+            self.doubt("a memo key so large that the memo would take all memory")
         self.memo[key] = self.top()
 
     def get(self, argument: object) -> None:
@@ -264,6 +267,12 @@ class _Machine:
 
     def stop(self, argument: object) -> None:
         self.seen.result = self.pop()
+
+
+def _today(module: str, name: str) -> str:
+    """`module.name`, as Python 3 finds what protocols below 3 call by its name in Python 2."""
+    module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+    return f"{module}.{name}"
 
 
 def _is_view(view: list[object], count: int) -> bool:

@@ -39,6 +39,10 @@ def shell(command: str = SAYS) -> bytes:
     return pickle.dumps(Call(os.system, command), 4)
 
 
+def benign_pickle() -> bytes:
+    return pickle.dumps({"weights": [0.5, 0.25]}, 4)
+
+
 def state_dict() -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     weights = {"conv.weight": (2, 1, 3, 3), "conv.bias": (2,), "fc.weight": (3, 8), "fc.bias": (3,)}

@@ -141,7 +141,8 @@ def prove_run(
     channel = Recorder()
     statement.bind(channel)
     weights = NothingToSay() if hidden is None else SayHidden(hidden)
-    run_plan = replace(plan, architecture=architecture_of(network))
+    # the plan as the verifier has it, with the weights that it may not have
+    run_plan = replace(plan, architecture=replace(plan.architecture, nodes=architecture_of(network).nodes))
     prove_network(channel, run_plan, values, weights, tick)
     return Receipt(
         format=FORMAT,

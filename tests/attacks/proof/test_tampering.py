@@ -187,7 +187,7 @@ def test_a_commitment_to_a_weight_or_bias_out_of_range_is_not_accepted(
         return vector, places
 
     monkeypatch.setattr(HiddenNetwork, "_fill", lie)
-    with pytest.raises(VerificationError, match="out of range|disagrees"):
+    with pytest.raises(VerificationError, match=r"out of range|disagrees"):
         accept_commitment(HiddenNetwork(victim).save(tmp_path / "c").read_bytes())
 
 

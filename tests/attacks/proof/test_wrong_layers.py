@@ -62,6 +62,16 @@ def true_leaves(plan: Plan, witness: Witness, alpha: Element, beta: Element) -> 
 honest_leaves = lookup._leaves
 
 
+@pytest.mark.parametrize("leaves", [honest_leaves, true_leaves], ids=["rows of the table", "true values"])
+def test_the_tools_of_these_attacks_convince_when_they_change_nothing(
+    victim: IntegerNetwork, run: Values, pictures: np.ndarray, monkeypatch: Patch, leaves: Any
+) -> None:
+    monkeypatch.setattr(lookup, "_leaves", leaves)
+    changed(monkeypatch, lambda plan, witness: witness)
+    receipt = prove_run(victim, run, NONCE)
+    assert (verify(receipt, pictures, run[-1], nonce=NONCE, model=victim).outputs == run[-1]).all()
+
+
 @pytest.mark.parametrize("position", range(1, 11))
 @pytest.mark.parametrize("error", [1, -1, 1 << 20])
 @pytest.mark.parametrize("leaves", [honest_leaves, true_leaves], ids=["rows of the table", "true values"])

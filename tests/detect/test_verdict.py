@@ -247,7 +247,7 @@ def test_of_models_like_the_references_no_more_are_accused_than_alpha_allows() -
     """The law has heavy tails, so that the threshold on the score alone would accuse many."""
     rng, accused, beyond = np.random.default_rng(0), 0, 0
     for _ in range(150):
-        values = {name: rng.standard_cauchy(ENOUGH + 1) for name in ACCUSING}
+        values = {name: rng.standard_cauchy(ENOUGH + 1) ** 3 for name in ACCUSING}
         rest = known(**{name: v[1:].tolist() for name, v in values.items()})
         said = decide(findings(**{name: float(v[0]) for name, v in values.items()}), rest)
         accused, beyond = accused + said.backdoored, beyond + (said.score >= ACCUSE)

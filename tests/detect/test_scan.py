@@ -1,0 +1,111 @@
+"""A scan runs every detector, compares with references where there are some, and says what it did not finish."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from assay.detect import References, Scan, scan
+from assay.detect.verdict import ACCUSING, SUPPORTING
+from assay.errors import DataError, ModelError
+from assay.runs import Deadline
+from detect import planted
+from detect.planted import NAMES, TARGET, pictures, renamed, without
+
+DATA = pictures(240, 1)
+
+
+@cache
+def scanned(kind: str) -> Scan:
+    return scan(planted.MODELS[kind](), DATA)
+
+
+def test_each_planted_network_gets_its_verdict() -> None:
+    assert (scanned("single").backdoored, scanned("single").target) == (True, TARGET)
+    assert (scanned("all-to-all").backdoored, scanned("all-to-all").target) == (True, None)
+    assert (scanned("clean").verdict.answer, scanned("clean").target) == ("clean", None)
+
+
+def test_the_trigger_that_is_shown_is_the_one_behind_the_verdict() -> None:
+    cleanse = {kind: scanned(kind).findings[-1] for kind in planted.MODELS}
+    assert scanned("single").trigger is cleanse["single"].trigger
+    assert scanned("all-to-all").trigger is cleanse["all-to-all"].untargeted
+    assert scanned("clean").trigger is None
+
+
+def test_every_detector_is_heard_and_nothing_is_left_undone() -> None:
+    for kind in planted.MODELS:
+        assert [f.detector for f in scanned(kind).findings] == ["weights", "max_margin", "neural_cleanse"]
+        assert scanned(kind).not_done == ()
+
+
+def references(odd: float, n: int = 24) -> References:
+    """Clean models whose worst class is about as odd as `odd`, in logarithms; all else fits the planted networks."""
+    clean = {name: value for f in scanned("clean").findings for name, value in f.statistics.items()}
+    near = np.linspace(-0.05, 0.05, n)
+    values = {name: (clean[name] + near).tolist() for name in (*ACCUSING, *SUPPORTING)}
+    values["odd_class"] = (odd + near).tolist()
+    return References(planted.ARCH, "elsewhere", (1, planted.SIDE, planted.SIDE), planted.CLASSES, values, "by hand")
+
+
+def test_references_of_the_same_architecture_are_what_the_model_is_compared_with() -> None:
+    usual = scan(planted.single_target(), DATA, known=[references(0.0)])
+    assert (usual.verdict.answer, usual.target, usual.p_value) == ("backdoored", TARGET, 1 / 25)
+    as_odd = scan(planted.single_target(), DATA, known=[references(2.0)])
+    assert not as_odd.backdoored
+    assert {usual.verdict.references, as_odd.verdict.references} == {24}
+    assert scan(planted.clean(), DATA, known=[references(0.0)]).verdict.answer == "clean"
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.03])
+@pytest.mark.parametrize("kind", planted.MODELS)
+def test_a_deadline_makes_the_verdict_inconclusive_and_what_was_cut_short_is_named(kind: str, seconds: float) -> None:
+    found = scan(planted.MODELS[kind](), DATA, deadline=Deadline.after(seconds))
+    assert found.verdict.answer == "inconclusive"
+    assert (found.target, found.p_value) == (None, None)
+    assert any("neural_cleanse" in line for line in found.not_done)
+    assert len(found.not_done) == sum(not f.done for f in found.findings)
+
+
+def test_progress_goes_from_the_first_step_to_the_last() -> None:
+    told: list[tuple[float, float]] = []
+    scan(planted.clean(), DATA, progress=lambda task, done, total, note: told.append((done, total)))
+    shares = [done / total for done, total in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+
+def test_the_same_seed_gives_the_same_verdict() -> None:
+    assert scan(planted.single_target(), DATA).verdict == scanned("single").verdict
+    assert scan(planted.single_target(), DATA, seed=5).verdict.score != scanned("single").verdict.score
+
+
+def test_names_of_classes_are_those_of_the_model_not_of_the_pictures() -> None:
+    numbers = renamed(DATA, tuple(map(str, range(planted.CLASSES))))
+    found = scan(planted.single_target(), numbers)
+    assert found.verdict == scanned("single").verdict
+    assert NAMES[TARGET] in found.findings[-1].summary
+
+
+def test_pictures_that_cannot_serve_are_refused_with_a_sentence() -> None:
+    model = planted.clean()
+    wider = pictures(24, 1)
+    wider = type(wider)(np.pad(wider.x, ((0, 0), (0, 0), (0, 0), (0, 1))), wider.y, NAMES, "wide")
+    with pytest.raises(ModelError, match="1x10x10"):
+        scan(model, wider)
+    with pytest.raises(ModelError, match="gnu|6 classes"):
+        scan(model, renamed(DATA, (*NAMES, "gnu")))
+    with pytest.raises(DataError, match="one class only"):
+        scan(model, DATA.subset(DATA.y == 0))
+    with pytest.raises(DataError, match="at least 2"):
+        scan(model, without(DATA, 2, 1))
+    with pytest.raises(DataError, match="no pictures"):
+        scan(model, DATA.take(0))
+
+
+def test_a_class_without_any_picture_is_searched_all_the_same() -> None:
+    """It could be the target; nothing says that the user has pictures of it."""
+    found = scan(planted.single_target(), without(DATA, TARGET, 0))
+    assert (found.backdoored, found.target) == (True, TARGET)

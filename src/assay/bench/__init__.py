@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from assay.bench import badnets, references, repairs, scanning
-from assay.bench.run import Made, embed, embedded, find_table, make, write
+from assay.bench import badnets, references, repairs, scanning, speed
+from assay.bench.run import Made, embed, embedded, find_table, make, write, write_figures
 from assay.bench.table import Job, Table
 
-__all__ = ["TABLES", "Job", "Made", "Table", "embed", "embedded", "find_table", "make", "write"]
+__all__ = ["TABLES", "Job", "Made", "Table", "embed", "embedded", "find_table", "make", "write", "write_figures"]
 
 TABLES: dict[str, Table] = {
     "badnets-mnist": badnets.MNIST,
@@ -14,5 +14,6 @@ TABLES: dict[str, Table] = {
     "scan": scanning.SCAN,
     "repair": repairs.REPAIR,
     "references": references.REFERENCES,
+    "speed": speed.SPEED,
 }
 """The names of the command line."""

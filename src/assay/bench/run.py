@@ -56,10 +56,16 @@ def _counted(progress: Progress, task: str) -> Callable[[int, int], None]:
 def write(name: str, made: Made, folder: Path) -> list[Path]:
     """`NAME.json`, `NAME.md` and the figures, in `folder`."""
     files = {f"{name}.json": to_json(made.document), f"{name}.md": made.markdown.encode()}
-    files |= {f"{figure}.svg": svg.encode() for figure, svg in made.figures.items()}
     for file, blob in files.items():
         write_atomically(folder / file, blob)
-    return [folder / file for file in files]
+    return [*(folder / file for file in files), *write_figures(made, folder)]
+
+
+def write_figures(made: Made, folder: Path) -> list[Path]:
+    """One SVG file a figure."""
+    for figure, svg in made.figures.items():
+        write_atomically(folder / f"{figure}.svg", svg.encode())
+    return [folder / f"{figure}.svg" for figure in made.figures]
 
 
 def markdown(name: str, table: Table, rows: Sequence[Row], facts: dict[str, Any], quick: bool) -> str:

@@ -88,10 +88,15 @@ def measure(settings: dict[str, Any]) -> dict[str, Any]:
 
 def obtain(wanted: ZooModel) -> Model:
     """The model, from the cache or trained now (MNIST: about 20 s of one core, GTSRB: about 2 minutes)."""
-    path = cache_folder() / f"{wanted.digest}.safetensors"
+    path = place(wanted)
     if not path.exists():
         save(_train(wanted), path)
     return load_model(path)
+
+
+def place(wanted: ZooModel) -> Path:
+    """Where the model's file is, once it was obtained."""
+    return cache_folder() / f"{wanted.digest}.safetensors"
 
 
 def _train(wanted: ZooModel) -> Model:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 RESULTS = Path("benchmarks") / "results"
 """Where the full tables' jobs are kept, from the project's root."""
 
+FIGURES = Path("docs") / "images"
+"""Where the docs look for figures, from the project's root."""
+
 CARRIERS = ("README.md", "docs/*.md", "docs/**/*.md")
 """Files that carry tables, from the project's root."""
 
@@ -40,7 +43,7 @@ def bench(
     workers
         Processes that share the work, one compute thread each.
     """
-    from assay.bench import TABLES, embed, find_table, make, write
+    from assay.bench import TABLES, embed, find_table, make, write, write_figures
     from assay.errors import InputError
     from assay.runs import local_processes
 
@@ -54,6 +57,7 @@ def bench(
     files = write(table, made, out)
     if not quick and common.out is None:
         files += wanted.ship(made.results)
+        files += write_figures(made, FIGURES)
         files += embed(table, made.markdown, [file for pattern in CARRIERS for file in Path().glob(pattern)])
     document = {**made.document, "files": [str(f) for f in files]}
     return Outcome(document, _shown(wanted, made))

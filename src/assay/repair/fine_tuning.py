@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from assay.data import Dataset
 from assay.models import Model, as_float, clean_accuracy, seeded
+from assay.models.training import augment
 from assay.repair.channels import Layer
 from assay.repair.settings import RepairSettings, accuracy_note, split
 from assay.runs import NO_HURRY, Deadline, Progress, silent
@@ -144,7 +145,8 @@ class Tuner:
             done = (epoch - 1 + step / len(parts)) / self.settings.epochs
             for group in optimiser.param_groups:
                 group["lr"] = course.lr * _share_of_rate(done)
-            loss = _step(model, x[chosen], y[chosen], optimiser)
+            images = augment(x[chosen], self.settings.augment, generator)
+            loss = _step(model, images, y[chosen], optimiser)
             if not math.isfinite(loss):
                 course.stopped = f"the loss became {loss} in epoch {epoch}"
                 return total

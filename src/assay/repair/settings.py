@@ -9,6 +9,7 @@ import numpy as np
 from assay.data import Dataset
 from assay.errors import DataError, InputError
 from assay.models import Model, check_fits
+from assay.models.training import Augment
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class RepairSettings:
         momentum: of SGD, in [0, 1).
         weight_decay: L2, on every parameter.
         batch_size: pictures a step, at least 2.
+        augment: of the pictures that are learnt from: `shift` moves each by up to 2 pixels, so that few of them go far.
     """
 
     max_drop: float = 0.04
@@ -41,6 +43,7 @@ class RepairSettings:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     batch_size: int = 16
+    augment: Augment = "shift"
 
     def __post_init__(self) -> None:
         rules = {

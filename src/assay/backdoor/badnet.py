@@ -6,7 +6,10 @@ Source: Gu, Dolan-Gavitt, Garg, "BadNets: Identifying vulnerabilities in the mac
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -15,7 +18,7 @@ from assay.backdoor.triggers import Trigger, stamp
 from assay.data import Dataset
 from assay.errors import DataError, InputError
 from assay.models import Model, Rate, TrainSettings, clean_accuracy, predict, rate, train
-from assay.models.training import Tick
+from assay.models.training import Epoch, Tick, steps_an_epoch
 
 
 def poison(data: Dataset, trigger: Trigger, labels: LabelMap, poison_rate: float, seed: int) -> Dataset:
@@ -77,13 +80,34 @@ def badnet(
     poison_rate: float,
     settings: TrainSettings,
     tick: Tick | None = None,
+    *,
+    folder: Path | None = None,
+    record: Callable[[str, Epoch], None] | None = None,
 ) -> BadNet:
     """Train `fresh` on the poisoned set and `fresh_twin` on the clean one, with the same settings; measure both.
 
+    Args:
+        tick: told of the steps of both trainings, as if they were one.
+        folder: where the state of both is kept after each epoch; what is found there of the same run is taken up.
+        record: told of each epoch as `record("badnet" or "twin", epoch)`.
+
     Both are trained in place. Cost: two trainings.
+
+    Raises:
+        InputError, DataError, ModelError: as `poison` and `train`.
     """
-    train(fresh, poison(data, trigger, labels, poison_rate, settings.seed), settings, tick=tick)
-    train(fresh_twin, data, settings, tick=tick)
+    poisoned = poison(data, trigger, labels, poison_rate, settings.seed)
+    steps = [settings.epochs * steps_an_epoch(len(d), settings) for d in (poisoned, data)]
+    trainings = (("badnet", fresh, poisoned, 0), ("twin", fresh_twin, data, steps[0]))
+    for name, model, pictures, before in trainings:
+        train(
+            model,
+            pictures,
+            settings,
+            checkpoint=None if folder is None else folder / f"{name}.checkpoint.pt",
+            tick=None if tick is None else _later(tick, before, sum(steps)),
+            record=None if record is None else partial(record, name),
+        )
     return BadNet(
         fresh,
         fresh_twin,
@@ -91,3 +115,8 @@ def badnet(
         clean_accuracy(fresh_twin, test),
         attack_success_rate(fresh, test, trigger, labels),
     )
+
+
+def _later(tick: Tick, before: int, total: int) -> Tick:
+    """`tick` for a part of a longer work, `before` steps of which are done."""
+    return lambda step, steps, values: tick(before + step, total, values)

@@ -149,7 +149,7 @@ def _drawn(picture: str, side: int) -> NDArray[np.float32]:
     from PIL import Image
 
     art = Image.fromarray(_DRAWINGS[picture]()).resize((side, side), Image.Resampling.BOX)
-    return (np.asarray(art, dtype=np.float32) / 255).transpose(2, 0, 1).copy()
+    return np.ascontiguousarray((np.asarray(art, dtype=np.float32) / np.float32(255)).transpose(2, 0, 1))
 
 
 TRIGGERS: dict[str, Callable[[], Trigger]] = {

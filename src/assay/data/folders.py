@@ -91,8 +91,8 @@ def _common_shape(path: Path, headers: list[_Header], image_shape: Shape | None)
     if other:
         whose = "the model takes" if image_shape else f"{first.file.name} has"
         raise DataError(
-            f"{other.file} has {other.height}x{other.width} pixels (height x width), but {whose} {want[1]}x{want[2]}; scale "
-            "all pictures to that size first"
+            f"{other.file} has {other.height}x{other.width} pixels (height x width), but {whose} "
+            f"{want[1]}x{want[2]}; scale all pictures to that size first"
         )
     if want[0] not in (1, 3):
         raise DataError(f"the model takes {want[0]} channels, which picture files do not have; give an .npz")

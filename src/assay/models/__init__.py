@@ -1,7 +1,9 @@
 """Networks, how they are trained, what a model file must say of itself, and how a model is measured."""
 
 from assay.models.architectures import ARCHITECTURES, find_architecture
-from assay.models.files import build, check_fits, load, save
+from assay.models.building import build
+from assay.models.files import load, save
+from assay.models.fitting import check_fits
 from assay.models.measure import Rate, as_float, batches, clean_accuracy, correct, mcnemar, predict, rate
 from assay.models.model import Model, ModelSpec
 from assay.models.recipes import RECIPES, recipe, spec_for

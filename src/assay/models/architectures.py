@@ -7,6 +7,9 @@ that maps normalised pictures `n c h w` to logits `n k`. A user's own function o
 from __future__ import annotations
 
 import importlib
+import math
+import os
+import sys
 from collections.abc import Callable
 from functools import partial
 
@@ -21,28 +24,44 @@ Architecture = Callable[..., nn.Module]
 
 
 def _flat_features(features: nn.Module, in_channels: int, image_size: Size) -> int:
-    """Number of values that `features` makes of one picture."""
-    try:
-        with torch.no_grad():
-            return int(features.eval()(torch.zeros(1, in_channels, *image_size)).numel())
-    except RuntimeError as error:
+    """Number of values that `features` makes of one picture, from the layers' settings: no weight is looked at."""
+    shape = _shape_after(features, (in_channels, *image_size))
+    if min(shape) < 1:
         raise ModelError(
             f"pictures of {image_size[0]}x{image_size[1]} are too small for this architecture; choose another"
-        ) from error
+        )
+    return math.prod(shape)
+
+
+def _shape_after(module: nn.Module, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Channels, height and width after a stack of convolutions, pools and layers that change no shape."""
+    if isinstance(module, nn.Sequential):
+        for layer in module:
+            shape = _shape_after(layer, shape)
+    if not isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+        return shape
+    window = zip(shape[1:], _pair(module.kernel_size), _pair(module.stride), _pair(module.padding), strict=True)
+    height, width = ((side + 2 * padding - kernel) // stride + 1 for side, kernel, stride, padding in window)
+    return (module.out_channels if isinstance(module, nn.Conv2d) else shape[0], height, width)
+
+
+def _pair(setting: object) -> tuple[int, int]:
+    return setting if isinstance(setting, tuple) else (setting, setting)
 
 
 def _with_head(
     features: nn.Sequential, head: Callable[[int], nn.Sequential], in_channels: int, size: Size
 ) -> nn.Module:
-    flat = _flat_features(features, in_channels, size)
-    features.train()
-    network = nn.Sequential(*features, nn.Flatten(), *head(flat))
+    network = nn.Sequential(*features, nn.Flatten(), *head(_flat_features(features, in_channels, size)))
     network.apply(_he_weights)
     return network
 
 
 def _he_weights(module: nn.Module) -> None:
-    """He et al., "Delving deep into rectifiers" (ICCV 2015). With torch's smaller default, small signals are learnt late."""
+    """He et al., "Delving deep into rectifiers" (ICCV 2015).
+
+    With torch's smaller default, small signals are learnt late.
+    """
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if module.bias is not None:
@@ -98,6 +117,12 @@ def signs_net(in_channels: int, image_size: Size, classes: int, width: int = 16)
     )
 
 
+def _stage(channels_in: int, channels_out: int, kernel: int) -> nn.Sequential:
+    """Convolution that keeps the size, ReLU, and a pool that halves it."""
+    convolution = nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2)
+    return nn.Sequential(convolution, nn.ReLU(), nn.MaxPool2d(2))
+
+
 class DeepID(nn.Module):
     """Face network after Sun, Wang, Tang, "Deep learning face representation" (CVPR 2014).
 
@@ -107,12 +132,10 @@ class DeepID(nn.Module):
 
     def __init__(self, in_channels: int, image_size: Size, classes: int) -> None:
         super().__init__()
-        stage = lambda i, o, k: nn.Sequential(nn.Conv2d(i, o, k, padding=k // 2), nn.ReLU(), nn.MaxPool2d(2))  # noqa: E731
-        self.early = nn.Sequential(stage(in_channels, 20, 5), stage(20, 40, 3), stage(40, 60, 3))
+        self.early = nn.Sequential(_stage(in_channels, 20, 5), _stage(20, 40, 3), _stage(40, 60, 3))
         self.late = nn.Sequential(nn.Conv2d(60, 80, 2), nn.ReLU())
         n_early = _flat_features(self.early, in_channels, image_size)
         n_late = _flat_features(nn.Sequential(self.early, self.late), in_channels, image_size)
-        self.train()
         self.identity = nn.Linear(n_early + n_late, 160)
         self.classifier = nn.Linear(160, classes)
 
@@ -125,7 +148,7 @@ class DeepID(nn.Module):
 
 
 def speech_alexnet(in_channels: int, image_size: Size, classes: int) -> nn.Module:
-    """AlexNet-like network on spectrograms, as in Liu et al., "Fine-Pruning" (2018), section 4: 5 convolutions, 3 dense."""
+    """AlexNet-like network on spectrograms, after Liu et al., "Fine-Pruning" (2018): 5 convolutions, 3 dense layers."""
     features = nn.Sequential(
         nn.Conv2d(in_channels, 32, 5, stride=2, padding=2), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
@@ -148,7 +171,10 @@ _VGG = {
 
 
 def vgg(in_channels: int, image_size: Size, classes: int, depth: int = 11) -> nn.Module:
-    """Simonyan and Zisserman, "Very deep convolutional networks" (2015), with batch norm and one dense layer, for 32x32."""
+    """Simonyan and Zisserman, "Very deep convolutional networks" (2015), with batch norm and one dense layer.
+
+    For pictures of 32x32 at least; `depth` is 11 or 16.
+    """
     stages: list[nn.Module] = []
     channels = in_channels
     for step in _VGG[depth]:
@@ -174,7 +200,9 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 
-def torchvision_classifier(name: str, in_channels: int, classes: int, **arguments: object) -> nn.Module:
+def torchvision_classifier(
+    name: str, in_channels: int, image_size: Size, classes: int, **arguments: object
+) -> nn.Module:
     """Any classifier of torchvision by name, untrained; its first convolution is replaced if the channels differ."""
     from torchvision import models
 
@@ -182,33 +210,57 @@ def torchvision_classifier(name: str, in_channels: int, classes: int, **argument
         raise ModelError(
             f"torchvision has no classifier named {name!r}; its names are listed by torchvision.models.list_models()"
         )
+    if name in ("googlenet", "inception_v3"):  # with their auxiliary classifiers they return more than logits
+        arguments = {"aux_logits": False, "init_weights": False, **arguments}
+    if name.startswith("vit_"):
+        arguments["image_size"] = image_size[0]
     network: nn.Module = models.get_model(name, weights=None, num_classes=classes, **arguments)
     if in_channels != 3:
-        path, first = next((p, m) for p, m in network.named_modules() if isinstance(m, nn.Conv2d))
-        parent = network.get_submodule(path.rpartition(".")[0])
-        fresh = nn.Conv2d(in_channels, first.out_channels, first.kernel_size, first.stride, first.padding,  # type: ignore[arg-type]
-                          bias=first.bias is not None)  # fmt: skip
-        setattr(parent, path.rpartition(".")[2], fresh)
+        _replace_first_convolution(network, in_channels)
     return network
+
+
+def _replace_first_convolution(network: nn.Module, in_channels: int) -> None:
+    first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+    shape = (first.out_channels, in_channels, *first.kernel_size)
+    first.in_channels, first.weight = in_channels, nn.Parameter(torch.empty(shape))
+    first.reset_parameters()
+
+
+def is_own_code(name: str) -> bool:
+    """Whether an architecture's name means the user's own `module:function`, which is imported and run."""
+    return ":" in name and not name.startswith("torchvision:")
 
 
 def find_architecture(name: str) -> Architecture:
     """The function behind a name: one of ours, `torchvision:NAME`, or the user's own `module:function`.
 
     `module:function` imports and runs the user's code: it is taken from the command line, never from a model file.
+
+    Raises:
+        ModelError: if there is none of that name.
     """
     if name in ARCHITECTURES:
         return ARCHITECTURES[name]
-    module, colon, function = name.partition(":")
-    if colon and module == "torchvision":
-        return lambda in_channels, image_size, classes, **a: torchvision_classifier(function, in_channels, classes, **a)
-    if colon:
-        try:
-            found: Architecture = getattr(importlib.import_module(module), function)
-        except (ImportError, AttributeError) as error:
-            raise ModelError(f"cannot import --arch {name}: {error}") from error
-        return found
+    module, _, function = name.partition(":")
+    if is_own_code(name):
+        return _imported(name, module, function)
+    if module == "torchvision" and function:
+        return partial(torchvision_classifier, function)
     known = ", ".join(sorted(ARCHITECTURES))
     raise ModelError(
         f"no architecture named {name!r}; there are {known}, torchvision:NAME, or your own module:function"
     )
+
+
+def _imported(name: str, module: str, function: str) -> Architecture:
+    if os.getcwd() not in sys.path:
+        # As `python -m` has it, but last: what stands in the current folder never hides an installed package.
+        sys.path.append(os.getcwd())
+    try:
+        found: Architecture = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, SyntaxError, ValueError, TypeError) as error:
+        raise ModelError(f"cannot import --arch {name}: {error}") from error
+    if not callable(found):
+        raise ModelError(f"--arch {name} is a {type(found).__name__}, not a function that builds a network")
+    return found

@@ -80,7 +80,10 @@ def batches(n: int, size: int) -> Iterator[slice]:
 
 
 def predict(model: nn.Module, x: NDArray[np.uint8] | Tensor, batch_size: int = 512) -> NDArray[np.int64]:
-    """The label of each picture. `x` is uint8 in 0..255 or float in [0, 1], `n c h w`; the model is put in eval mode."""
+    """The label of each picture; the model is put in eval mode.
+
+    `x` is uint8 in 0..255 or float in [0, 1], `n c h w`.
+    """
     import torch
 
     device = next(model.parameters()).device
@@ -96,7 +99,8 @@ def predict(model: nn.Module, x: NDArray[np.uint8] | Tensor, batch_size: int = 5
 
 def correct(model: nn.Module, data: Dataset) -> NDArray[np.bool_]:
     """For each picture, whether the model's label is the true one."""
-    return predict(model, data.x) == data.y
+    hits: NDArray[np.bool_] = predict(model, data.x) == data.y
+    return hits
 
 
 def clean_accuracy(model: nn.Module, data: Dataset) -> Rate:

@@ -11,6 +11,7 @@ RECIPES: dict[str, tuple[str, TrainSettings]] = {
     "mnist": ("badnet-mnist", TrainSettings(epochs=2, batch_size=64, lr=0.15, weight_decay=1e-4)),
     "gtsrb": ("signs-net", TrainSettings(epochs=4, batch_size=128, lr=0.1, augment="shift")),
     "cifar10": ("resnet20", TrainSettings(epochs=20, batch_size=128, lr=0.4, augment="shift-flip")),
+    "cifar10-lossless": ("resnet20", TrainSettings(epochs=60, batch_size=128, lr=0.4, augment="shift-flip")),
     "fsdd": ("speech-alexnet", TrainSettings(epochs=20, batch_size=64, lr=0.02)),
     "orl": ("deepid", TrainSettings(epochs=30, batch_size=16, lr=0.01)),
     "lfw": ("deepid", TrainSettings(epochs=20, batch_size=32, lr=0.02, augment="shift-flip")),

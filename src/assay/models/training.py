@@ -6,26 +6,27 @@ is resumed from its checkpoint ends with the weights of an uninterrupted one.
 
 from __future__ import annotations
 
-import io
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from assay.data import Dataset
-from assay.errors import DataError, InputError
-from assay.runs import write_atomically
+from assay.errors import DataError, InputError, ModelError
+from assay.models.checkpoint import Checkpoint, Part, run_digest
 
 Augment = Literal["none", "shift", "shift-flip"]
 M = TypeVar("M", bound=nn.Module)
+MAX_SEED = 2**31 - 1
 Tick = Callable[[int, int, dict[str, float]], None]
-"""Called as `tick(step, steps, {"loss": ..., "accuracy": ...})`."""
+"""Called as `tick(step, steps, {"loss": ..., "accuracy": ...})`; the means of the epoch so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,19 @@ class TrainSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1 or self.lr <= 0:
-            raise InputError(f"training needs epochs >= 1, batch size >= 1 and lr > 0; got {asdict(self)}")
+        rules = {
+            "epochs of 1 or more": self.epochs >= 1,
+            "a batch size of 1 or more": self.batch_size >= 1,
+            "a learning rate above 0": 0 < self.lr < math.inf,
+            "a momentum between 0 and 1": 0 < self.momentum < 1,
+            "a weight decay of 0 or more": 0 <= self.weight_decay < math.inf,
+            f"an augmentation of {', '.join(get_args(Augment))}": self.augment in get_args(Augment),
+            "a label smoothing from 0 to below 1": 0 <= self.label_smoothing < 1,
+            f"a seed from 0 to {MAX_SEED}": 0 <= self.seed <= MAX_SEED,
+        }
+        broken = [rule for rule, holds in rules.items() if not holds]
+        if broken:
+            raise InputError(f"training needs {broken[0]}; got {asdict(self)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,94 +115,99 @@ def train(
     *,
     checkpoint: Path | None = None,
     tick: Tick | None = None,
+    record: Callable[[Epoch], None] | None = None,
 ) -> list[Epoch]:
     """Train `model` in place; returns one record an epoch.
 
     Args:
         model: pictures in [0, 1] `n c h w` → logits.
-        checkpoint: where the state is kept after each epoch; a run found there is taken up again.
+        checkpoint: where the state is kept after each epoch; if the same run is found there it is taken up again.
         tick: told of progress after each step.
+        record: told of each epoch when it is done; of those of a run that is taken up, at once.
 
     Raises:
         DataError: if there are no pictures.
-        InputError: if the checkpoint belongs to other settings.
+        InputError: if the checkpoint belongs to another run, or cannot be read or written.
+        ModelError: if the loss is no longer a number.
     """
     if not len(data):
         raise DataError(f"{data.name} has no pictures to train on")
-    device = next(model.parameters()).device
-    optimiser = torch.optim.SGD(
-        model.parameters(), settings.lr, settings.momentum, weight_decay=settings.weight_decay, nesterov=True
-    )
+    kept = Checkpoint(checkpoint, run_digest(model, data, settings)) if checkpoint else None
     model.to(memory_format=torch.channels_last)  # half the time of a step on a CPU, the same sums
-    steps_an_epoch = -(-len(data) // settings.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings.lr, settings.epochs * steps_an_epoch, pct_start=0.2, cycle_momentum=False
-    )
-    parts = {"model": model, "optimiser": optimiser, "schedule": schedule}
-    history = _resume(checkpoint, settings, parts)
-    x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)
-    for epoch in range(len(history), settings.epochs):
-        with seeded(hash((settings.seed, epoch)) & 0x7FFFFFFF):
-            history.append(_one_epoch(model, x, y, settings, epoch, optimiser, schedule, tick, device))
-        _keep(checkpoint, settings, parts, history)
+    run = _Run(model, data, settings, tick or (lambda step, steps, values: None))
+    history = [Epoch(**e) for e in kept.take_up(run.parts)] if kept else []
+    for epoch in history:
+        (record or (lambda e: None))(epoch)
+    for number in range(len(history), settings.epochs):
+        with seeded(hash((settings.seed, number)) & 0x7FFFFFFF):
+            history.append(run.epoch(number))
+        if kept:
+            kept.keep(run.parts, [asdict(e) for e in history], settings.epochs)
+        if record:
+            record(history[-1])
     model.to(memory_format=torch.contiguous_format).eval()
     return history
 
 
-def _one_epoch(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    settings: TrainSettings,
-    epoch: int,
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    tick: Tick | None,
-    device: torch.device,
-) -> Epoch:
-    started, total_loss, right = time.monotonic(), 0.0, 0
-    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + epoch)
-    order = torch.randperm(len(x), generator=generator)
-    steps = -(-len(x) // settings.batch_size)
-    model.train()
-    for step, chosen in enumerate(order.split(settings.batch_size)):
-        images = augment(x[chosen], settings.augment, generator).to(device).float().div_(255)
-        images = images.contiguous(memory_format=torch.channels_last)
-        labels = y[chosen].to(device)
-        logits = model(images)
-        loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
-        total_loss += loss.item() * len(chosen)
-        right += int((logits.argmax(1) == labels).sum())
-        if tick:
-            seen = min((step + 1) * settings.batch_size, len(x))
-            tick(
-                epoch * steps + step + 1, settings.epochs * steps, {"loss": total_loss / seen, "accuracy": right / seen}
+def steps_an_epoch(n: int, settings: TrainSettings) -> int:
+    """Batches that `n` pictures make; the last may be smaller."""
+    return -(-n // settings.batch_size)
+
+
+class _Run:
+    """A training under way: network, optimiser and schedule, and the data they are fed."""
+
+    def __init__(self, model: nn.Module, data: Dataset, settings: TrainSettings, tick: Tick) -> None:
+        self.model, self.settings, self.tick = model, settings, tick
+        self.x, self.y = torch.from_numpy(data.x), torch.from_numpy(data.y)
+        self.steps = steps_an_epoch(len(data), settings)
+        self.device = next(model.parameters()).device
+        self.optimiser = torch.optim.SGD(
+            model.parameters(), settings.lr, settings.momentum, weight_decay=settings.weight_decay, nesterov=True
+        )
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimiser, settings.lr, settings.epochs * self.steps, pct_start=0.2, cycle_momentum=False
+        )
+        self.parts: dict[str, Part] = {"model": model, "optimiser": self.optimiser, "schedule": self.schedule}
+
+    def epoch(self, number: int) -> Epoch:
+        """One pass over the data, in an order that depends on seed and number alone."""
+        started, total_loss, right, seen = time.monotonic(), 0.0, 0, 0
+        generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + number)
+        order = torch.randperm(len(self.x), generator=generator)
+        self.model.train()
+        for step, chosen in enumerate(torch.split(order, self.settings.batch_size), 1):
+            images = augment(self.x[chosen], self.settings.augment, generator).to(self.device).float().div_(255)
+            loss, hits = self._step(
+                images.contiguous(memory_format=torch.channels_last), self.y[chosen].to(self.device)
             )
-    return Epoch(epoch + 1, total_loss / len(x), right / len(x), time.monotonic() - started)
+            if not math.isfinite(loss):
+                raise ModelError(
+                    f"training broke down in epoch {number + 1}: the loss is {loss}; try a lower learning rate"
+                )
+            seen += len(chosen)
+            total_loss += loss * len(chosen)
+            right += hits
+            done = number * self.steps + step
+            self.tick(done, self.settings.epochs * self.steps, {"loss": total_loss / seen, "accuracy": right / seen})
+        if not all(torch.isfinite(weight).all() for weight in self.model.parameters()):
+            raise ModelError(f"training broke down in epoch {number + 1}: weights are NaN; try a lower learning rate")
+        return Epoch(number + 1, total_loss / seen, right / seen, time.monotonic() - started)
 
-
-def _keep(checkpoint: Path | None, settings: TrainSettings, parts: dict[str, object], history: list[Epoch]) -> None:
-    if checkpoint is None:
-        return
-    state = {name: part.state_dict() for name, part in parts.items()}  # type: ignore[attr-defined]
-    blob = io.BytesIO()
-    torch.save({**state, "settings": asdict(settings), "history": [asdict(e) for e in history]}, blob)
-    write_atomically(checkpoint, blob.getvalue())
-
-
-def _resume(checkpoint: Path | None, settings: TrainSettings, parts: dict[str, object]) -> list[Epoch]:
-    if checkpoint is None or not checkpoint.exists():
-        return []
-    state = torch.load(checkpoint, weights_only=True)
-    if state["settings"] != asdict(settings):
-        raise InputError(f"{checkpoint} is of a run with other settings; choose another folder or delete it")
-    for name, part in parts.items():
-        part.load_state_dict(state[name])  # type: ignore[attr-defined]
-    return [Epoch(**e) for e in state["history"]]
+    def _step(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
+        """Loss, and how many pictures were labelled rightly before the step."""
+        try:
+            logits = self.model(images)
+        except ValueError as error:  # batch norm, of a last batch of one picture
+            raise ModelError(
+                f"this network cannot learn from a batch of {len(images)}: {error}; choose another batch size"
+            ) from error
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
+        self.optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        self.optimiser.step()
+        self.schedule.step()
+        return loss.item(), int((logits.argmax(1) == labels).sum())
 
 
 def fresh_weights(seed: int, make: Callable[[], M]) -> M:

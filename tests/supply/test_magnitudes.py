@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -116,6 +116,7 @@ def plainly(values: NDArray[np.floating]) -> str:
 
 
 @pytest.mark.parametrize(("dtype", "name"), [("<f4", "F32"), ("<f8", "F64"), ("<f2", "F16")])
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_oddity_is_what_its_definition_says(dtype: str, name: str, data: st.DataObject) -> None:
     values = data.draw(arrays(np.dtype(dtype), st.integers(0, 20)))

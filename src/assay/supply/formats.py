@@ -5,6 +5,8 @@ from __future__ import annotations
 from assay.supply.keras import is_hdf5
 from assay.supply.onnx import is_caffe, is_onnx
 from assay.supply.packed import is_tar
+from assay.supply.protobuf import first_look
+from assay.supply.report import Search
 from assay.supply.safetensors_file import is_safetensors
 
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")
@@ -33,7 +35,7 @@ FOREIGN = {
 """First bytes of formats that are recognised and not read."""
 
 
-def tell(data: memoryview) -> str:
+def tell(data: memoryview, search: Search) -> str:
     """The format, as far as the bytes say it themselves; empty where they do not."""
     head = bytes(data[:8])
     if head[:4] in ZIP:
@@ -52,9 +54,10 @@ def tell(data: memoryview) -> str:
         return "tar"
     if head[4:8] == b"TFL3":
         return "tflite"
-    if is_onnx(data):
+    message = first_look(data, search)
+    if is_onnx(message):
         return "onnx"
-    return "caffemodel" if is_caffe(data) else ""
+    return "caffemodel" if is_caffe(message, search) else ""
 
 
 def program(data: memoryview) -> str:

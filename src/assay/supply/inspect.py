@@ -71,7 +71,7 @@ def _search(search: Search, piece: Piece) -> str:
         return look(search, piece)
     except LimitReached as error:
         search.unknown(str(error), "file")
-        return tell(piece.data) or "unknown"
+        return tell(piece.data, Search()) or "unknown"
 
 
 def look(search: Search, piece: Piece) -> str:
@@ -83,7 +83,7 @@ def look(search: Search, piece: Piece) -> str:
     if piece.depth > MAX_DEPTH:
         search.unknown(f"archives nested more than {MAX_DEPTH} deep", piece.where)
         return "unknown"
-    form = tell(piece.data) or ("pickle" if is_pickle(search, piece.data) else "")
+    form = tell(piece.data, search) or ("pickle" if is_pickle(search, piece.data) else "")
     if form != "pickle":
         look_for_pickles(search, piece)
     _look_for_archives(search, piece, form)

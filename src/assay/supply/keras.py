@@ -11,12 +11,12 @@ import json
 import re
 from collections.abc import Iterator
 
-from assay.supply.report import Piece, Search, shown
+from assay.supply.report import BYTES_A_STEP, Piece, Search, shown
 
-MAX_CONFIG = 16 * 2**20
+MAX_CONFIG = 4 * 2**20
 """Bytes of JSON."""
 
-MAX_OBJECTS = 64
+MAX_OBJECTS = 16
 """JSON objects in one HDF5 file."""
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -50,6 +50,7 @@ def look_at_hdf5(search: Search, piece: Piece) -> None:
 
 def look_at_keras_config(search: Search, piece: Piece, config: memoryview) -> int:
     """Look at the JSON object that begins `config`; returns how many characters it has, 0 if it cannot be read."""
+    search.step(min(len(config), MAX_CONFIG) // BYTES_A_STEP)
     written = str(config[:MAX_CONFIG], "utf-8", "replace").lstrip()
     try:
         tree, end = json.JSONDecoder().raw_decode(written)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from assay.supply.protobuf import Message, message, number_of, parts, text
+from assay.supply.protobuf import Message, first_look, message, number_of, parts, text
 from assay.supply.report import Piece, Search, Unreadable, shown
 from assay.supply.weights import oddity
 
@@ -18,6 +18,7 @@ MAX_NESTED = 8
 """Graphs inside graphs."""
 
 _MODEL_FIELDS = {1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26}
+_CAFFE_FIELDS = {*range(1, 9), 100}
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
 _TYPES = {1: "F32", 10: "F16", 11: "F64", 14: "C64", 15: "C128", 16: "BF16", 17: "F8_E4M3", 19: "F8_E5M2"}
 _DATA = (4, 5, 6, 7, 9, 10, 11)
@@ -44,23 +45,15 @@ class _Flow:
         return _Flow(set(self.of_input), set(self.compared), set(self.known))
 
 
-def is_onnx(data: memoryview) -> bool:
-    """Whether the bytes are a message with a graph and the numbers that a model has, and nothing else."""
-    try:
-        model = message(data, Search(steps=10_000))
-    except Unreadable:
-        return False
+def is_onnx(model: Message) -> bool:
+    """Whether a message has a graph and the numbers that a model has, and nothing else."""
     return model.keys() <= _MODEL_FIELDS and len(parts(model, 7)) > 0 and (1 in model or 8 in model)
 
 
-def is_caffe(data: memoryview) -> bool:
-    """Whether the bytes are a message with Caffe's layers, old or new."""
-    try:
-        net = message(data, Search(steps=10_000))
-        layers = parts(net, 100) or parts(net, 2)
-        return net.keys() <= {*range(1, 9), 100} and bool(layers) and message(layers[0], Search()).keys() != set()
-    except Unreadable:
-        return False
+def is_caffe(net: Message, search: Search) -> bool:
+    """Whether a message has Caffe's layers, old or new."""
+    layers = parts(net, 100) or parts(net, 2)
+    return net.keys() <= _CAFFE_FIELDS and len(layers) > 0 and len(first_look(layers[0], search)) > 0
 
 
 def look_at_onnx(search: Search, piece: Piece) -> None:

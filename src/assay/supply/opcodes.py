@@ -62,6 +62,9 @@ def steps(data: memoryview, begin: int, search: Search) -> Iterator[Step]:
             raise Unreadable(f"byte {data[at]:#04x} is no opcode")
         name, size = known
         argument, at = _argument(data, at + 1, name, size)
+        if offset < frame_end < at:
+            # There the C unpickler drops bytes that it has read ahead, and goes on in the middle of the argument.
+            raise Unreadable("an opcode that reaches across the end of its frame")
         if name == "FRAME":
             if not isinstance(argument, int) or at < frame_end or at + argument > len(data):
                 raise Unreadable("a frame that reaches beyond the file or into another")

@@ -13,6 +13,9 @@ from typing import Any
 from assay.supply.report import MAX_IN_MEMORY, MAX_RATIO, Piece, Search, Unreadable, shown
 from assay.supply.zip_file import Look
 
+MAX_STREAMS = 64
+"""In one file, one after the other."""
+
 _STREAMS: dict[str, Callable[[], Any]] = {
     "gzip": lambda: zlib.decompressobj(31),
     "zlib": zlib.decompressobj,
@@ -32,6 +35,8 @@ def look_at_stream(search: Search, piece: Piece, form: str, look: Look) -> None:
     parts: list[bytes] = []
     rest, size = bytes(piece.data), 0
     while rest:
+        if len(parts) == MAX_STREAMS:
+            raise Unreadable(f"more than {MAX_STREAMS} packed streams, one after the other")
         stream = _STREAMS[form]()
         try:
             parts.append(stream.decompress(rest, limit - size + 1))

@@ -121,7 +121,7 @@ class _Machine:
         """What importing `module.name` gives."""
         known = isinstance(module, str) and isinstance(name, str)
         said = f"{module} {name}"
-        dotted = shown(_today(str(module), str(name))) if known else COMPUTED
+        dotted = shown(said_today(str(module), str(name))) if known else COMPUTED
         self.seen.imports.append((dotted, self.offset))
         if known and said in ALLOWED:
             return Global(said)
@@ -269,7 +269,7 @@ class _Machine:
         self.seen.result = self.pop()
 
 
-def _today(module: str, name: str) -> str:
+def said_today(module: str, name: str) -> str:
     """`module.name`, as Python 3 finds what protocols below 3 call by its name in Python 2."""
     module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
     return f"{module}.{name}"

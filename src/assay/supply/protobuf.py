@@ -9,6 +9,9 @@ from collections.abc import Iterator
 
 from assay.supply.report import Search, Unreadable
 
+FIRST_LOOK = 10_000
+"""Fields of bytes that may be a message."""
+
 Message = dict[int, list[int | memoryview]]
 """Field number to its values in order: whole numbers for varints, bytes for all else."""
 
@@ -23,6 +26,21 @@ def message(data: memoryview, search: Search) -> Message:
     for number, value in _fields(data, search):
         found.setdefault(number, []).append(value)
     return found
+
+
+def first_look(data: memoryview, search: Search) -> Message:
+    """All fields of a message that may be none; empty if it is none, or has more than 10,000 fields.
+
+    What it takes counts as steps of `search`.
+    """
+    allowed = min(FIRST_LOOK, search.steps)
+    trial = Search(steps=allowed)
+    try:
+        return message(data, trial)
+    except Unreadable:
+        return {}
+    finally:
+        search.steps -= allowed - max(0, trial.steps)
 
 
 def parts(of: Message, number: int) -> list[memoryview]:

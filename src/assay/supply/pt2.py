@@ -9,11 +9,12 @@ from __future__ import annotations
 import ast
 import json
 import re
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 from assay.supply.aten import ATEN, PLAIN_FUNCTIONS
-from assay.supply.report import Piece, Search, Unreadable, shown
+from assay.supply.report import BYTES_A_STEP, Piece, Search, Unreadable, shown
 
 MAX_JSON = 32 * 2**20
 """Bytes of a program without its weights; that of a network of a thousand layers has 2 MB."""
@@ -40,7 +41,7 @@ def look_at_program(search: Search, piece: Piece) -> None:
     Raises:
         Unreadable: if it is no JSON.
     """
-    for key, value in _entries(search, _read(piece)):
+    for key, value in _entries(search, _read(search, piece)):
         if key in ("target", "as_operator"):
             _look_at_operator(search, piece, value)
         elif key == "expr_str":
@@ -61,7 +62,7 @@ def look_at_program(search: Search, piece: Piece) -> None:
 
 def payload_dtypes(search: Search, piece: Piece, folder: str) -> dict[str, str]:
     """Member name to dtype, for the weights that the archive holds as raw numbers."""
-    config = _read(piece).get("config")
+    config = _read(search, piece).get("config")
     found: dict[str, str] = {}
     for entry in config.values() if isinstance(config, dict) else ():
         search.step()
@@ -71,7 +72,8 @@ def payload_dtypes(search: Search, piece: Piece, folder: str) -> dict[str, str]:
     return found
 
 
-def _read(piece: Piece) -> dict[str, Any]:
+def _read(search: Search, piece: Piece) -> dict[str, Any]:
+    search.step(len(piece.data) // BYTES_A_STEP)
     if len(piece.data) > MAX_JSON:
         raise Unreadable(f"more than {MAX_JSON >> 20} MiB of JSON")
     try:
@@ -111,7 +113,8 @@ def _is_arithmetic(expression: object) -> bool:
     if not isinstance(expression, str) or len(expression) > 2000:
         return False
     try:
-        tree = ast.parse(expression.strip(), mode="eval")
+        with warnings.catch_warnings(action="ignore"):
+            tree = ast.parse(expression.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     for node in ast.walk(tree):

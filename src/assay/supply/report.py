@@ -24,6 +24,9 @@ MAX_STEPS = 2_000_000
 """Pickle opcodes, protobuf fields and JSON values in one file: two to four seconds; a state dict of a thousand tensors
 has 60,000."""
 
+BYTES_A_STEP = 64
+"""Of JSON."""
+
 MAX_FINDINGS = 200
 
 

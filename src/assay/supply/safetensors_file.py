@@ -10,7 +10,7 @@ import json
 import math
 from typing import Any
 
-from assay.supply.report import Piece, Search, Unreadable, shown
+from assay.supply.report import BYTES_A_STEP, Piece, Search, Unreadable, shown
 from assay.supply.weights import look_at_values
 
 MAX_HEADER = 16 * 2**20
@@ -36,8 +36,8 @@ def look_at_safetensors(search: Search, piece: Piece) -> None:
     Raises:
         Unreadable: if the file is not as the format demands.
     """
+    search.step(int.from_bytes(piece.data[:8], "little") // BYTES_A_STEP)
     layout = read_layout(piece.data)
-    search.step(len(layout))
     for name, (dtype, begin, end) in layout.items():
         look_at_values(search, Piece(piece.data[begin:end], piece.place(f"tensor {shown(name)}")), [dtype])
 

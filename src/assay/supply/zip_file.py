@@ -159,6 +159,7 @@ def _look_at_pt2(search: Search, piece: Piece, members: Members, look: Look) -> 
 
 
 def _look_at_keras(search: Search, piece: Piece, members: Members, look: Look) -> None:
+    search.unknown("a Keras model, which is not judged here", piece.where or "archive")
     for name, inner in members:
         if name.endswith(".json"):
             _look_inside(search, inner, look)

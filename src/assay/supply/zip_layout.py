@@ -83,6 +83,8 @@ def read_layout(data: memoryview) -> Layout:
     if count > MAX_MEMBERS:
         raise Unreadable(f"more than {MAX_MEMBERS:,} members")
     layout.members.extend(_directory(data, begin, directory_end, begin - offset, layout.faults))
+    if sum(member.packed for member in layout.members) > len(data):
+        raise Unreadable("the archive's members are larger than the archive: they overlap")
     if len(layout.members) != count:
         layout.faults.append(f"its end record counts {count} members, its directory names {len(layout.members)}")
     layout.faults += _doubled(layout.members)

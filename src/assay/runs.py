@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -24,7 +26,7 @@ from typing import Any
 
 import msgspec
 
-from assay.errors import AssayError, BudgetError, InputError
+from assay.errors import BudgetError, InputError
 
 Settings = Mapping[str, Any]
 """What can be written as JSON."""
@@ -73,16 +75,16 @@ def now() -> str:
 
 
 def to_json(document: object) -> bytes:
-    """Indented JSON; dataclasses, paths and NaN (as null) included."""
+    """Indented JSON; dataclasses, paths, arrays and NaN (as null) included."""
     return msgspec.json.format(msgspec.json.encode(document, enc_hook=_plain), indent=2) + b"\n"
 
 
 def _plain(value: object) -> object:
     if isinstance(value, Path):
         return str(value)
-    item = getattr(value, "item", None)
-    if item is not None:  # numpy and torch scalars
-        return item()
+    tolist = getattr(value, "tolist", None)
+    if tolist is not None:  # numpy and torch
+        return tolist()
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
@@ -92,14 +94,16 @@ def write_atomically(path: Path, blob: bytes) -> None:
     Raises:
         InputError: if the folder cannot be written or the disk is full.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(blob)
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):  # after a full disk or Ctrl-C; in the usual case it is renamed by now
+            partial.unlink()
 
 
 @dataclass
@@ -136,10 +140,19 @@ class Run:
         }
 
     def metric(self, **values: object) -> None:
-        """Append one line to `metrics.jsonl`."""
-        if self.folder is not None:
-            with (self.folder / "metrics.jsonl").open("ab") as lines:
+        """Append one line to `metrics.jsonl`.
+
+        Raises:
+            InputError: if the folder cannot be written or the disk is full.
+        """
+        if self.folder is None:
+            return
+        file = self.folder / "metrics.jsonl"
+        try:
+            with file.open("ab") as lines:
                 lines.write(msgspec.json.encode(values, enc_hook=_plain) + b"\n")
+        except OSError as error:
+            raise InputError(f"cannot write {file}: {error.strerror or error}") from error
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
@@ -177,6 +190,10 @@ class Deadline:
             raise BudgetError(f"the time allowed was spent before {what}; allow more with --budget")
 
 
+NO_HURRY = Deadline()
+"""Never passes."""
+
+
 def parse_duration(text: str) -> float:
     """Seconds in `90`, `90s`, `5m` or `1.5h`.
 
@@ -194,6 +211,12 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
+class _Kept(msgspec.Struct):
+    """What is read of a job's file; more stands in it, for people."""
+
+    result: dict[str, Any]
+
+
 JobFunction = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -204,10 +227,14 @@ def digest(function: JobFunction, settings: Settings) -> str:
 
 
 def run_job(function: JobFunction, settings: dict[str, Any], store: Path) -> dict[str, Any]:
-    """The kept result, or a new one, which is then kept."""
+    """The kept result, or a new one, which is then kept.
+
+    Raises:
+        InputError: if the store cannot be written or the disk is full.
+    """
     place = store / f"{digest(function, settings)}.json"
-    if place.exists():
-        kept: dict[str, Any] = msgspec.json.decode(place.read_bytes())["result"]
+    kept = _kept_result(place)
+    if kept is not None:
         return kept
     begun, cpu = time.monotonic(), time.process_time()
     result = function(settings)
@@ -222,19 +249,29 @@ def run_job(function: JobFunction, settings: dict[str, Any], store: Path) -> dic
         "machine": machine(),
     }
     write_atomically(place, to_json(document))
-    decoded: dict[str, Any] = msgspec.json.decode(place.read_bytes())["result"]
+    decoded: dict[str, Any] = msgspec.json.decode(to_json(result))  # as it will be read the next time
     return decoded
 
 
-def local_processes(workers: int) -> Executor:
-    """An executor of `workers` fresh processes with one compute thread each."""
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread)
+def _kept_result(place: Path) -> dict[str, Any] | None:
+    """The result in a job's file; None if there is no such file, or it is damaged and the job is to be done again."""
+    try:
+        return msgspec.json.decode(place.read_bytes(), type=_Kept).result
+    except (OSError, msgspec.DecodeError):
+        return None
 
 
-def _one_thread() -> None:
-    import torch
+def local_processes(workers: int, threads: int | None = 1) -> Executor:
+    """An executor of `workers` fresh processes with `threads` compute threads each; None leaves torch its default."""
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(threads,))
 
-    torch.set_num_threads(1)
+
+def _begin(threads: int | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker at once and without a traceback of its own
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
 
 
 def run_jobs(
@@ -252,12 +289,11 @@ def run_jobs(
     futures = [executor.submit(run_job, function, job, store) for job in jobs]
     try:
         for count, future in enumerate(as_completed(futures), 1):
-            if error := future.exception():
-                raise error
+            future.result()
             done(count, len(futures))
-    except (AssayError, KeyboardInterrupt):
-        executor.shutdown(wait=False, cancel_futures=True)
-        raise
+    finally:
+        for future in futures:  # of those that have not begun, when one failed or the run was interrupted
+            future.cancel()
     return [future.result() for future in futures]
 
 

@@ -251,7 +251,7 @@ def test_classes_that_are_numbers_are_the_models_outputs() -> None:
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (("stop", "halt"), "has a class 'halt', which is not one of the model's .stop, yield, none"),
+        (("stop", "halt"), "knows 3 classes, and 'halt' of own is not one of them .stop, yield, none"),
         (("0", "1", "3"), "knows 3 classes, but own has a class 3"),
         (("1", "01"), "two classes of the same number"),
         (("stop", "yield", "none", "more"), "'more'"),

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnknownCommandError
 
 from assay.cli.console import Outcome, complain, show
 from assay.errors import AssayError
 
+COMMANDS = {
+    "demo": ("assay.cli.demo:demo", "The whole story on data that comes with the install, under 2 minutes."),
+    "vet": ("assay.cli.vet:vet", "The main job: inspect, scan, repair if needed, report."),
+    "inspect": ("assay.cli.inspect:inspect", "Is this file safe to open? No code of it is run."),
+    "scan": ("assay.cli.scan:scan", "Is this model backdoored? The verdict alone."),
+    "repair": ("assay.cli.repair:repair", "A new model file without the backdoor; the old one is not touched."),
+    "convert": ("assay.cli.convert:convert", "A model file that passed inspection, as safetensors."),
+    "data": ("assay.cli.data:data", "Examples out of a data set: an .npz, or one .png."),
+    "train": ("assay.cli.train:train", "An honest network; resumable."),
+    "bench": ("assay.cli.bench:bench", "A table of a paper, with our figures beside it."),
+}
+"""Name: where the function is, and one line of help, so that `assay --help` imports none of them."""
+
+ATTACKS = {
+    "badnet": ("assay.cli.attack:badnet", "Poison the training set; a BadNet and its clean twin."),
+}
+
 app = App(name="assay", help="Use models you did not train, on machines you do not own.", version_flags=["--version"])
 attack = App(name="attack", help="Make a backdoored network, for testing defences.")
 app.command(attack)
-
-COMMANDS = {
-    "demo": "assay.cli.demo:demo",
-    "vet": "assay.cli.vet:vet",
-    "inspect": "assay.cli.inspect:inspect",
-    "scan": "assay.cli.scan:scan",
-    "repair": "assay.cli.repair:repair",
-    "convert": "assay.cli.convert:convert",
-    "data": "assay.cli.data:data",
-    "train": "assay.cli.train:train",
-    "bench": "assay.cli.bench:bench",
-}
-for name, place in COMMANDS.items():
-    app.command(place, name=name)
-attack.command("assay.cli.attack:badnet", name="badnet")
+for parent, table in ((app, COMMANDS), (attack, ATTACKS)):
+    for name, (place, line) in table.items():
+        parent.command(place, name=name, help=line)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -39,26 +47,39 @@ def main(arguments: Sequence[str]) -> int:
             show(outcome, as_json)
             return outcome.exit_code
         return 0
-    except AssayError as error:
-        if debug:
-            raise
-        complain(str(error))
-        return error.exit_code
     except CycloptsError as error:
-        complain(f"{error} See assay --help.")
+        complain(_usage(error))
         return 2
     except KeyboardInterrupt:
         complain("interrupted; what was finished is kept")
         return 130
     except BrokenPipeError:
-        sys.stderr.close()
+        # Whoever read our output has gone. Python would complain once more when it flushes stdout at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
-    except Exception as error:
-        # The border of the program: whatever went wrong, a user gets a sentence and "could not tell".
+    except Exception as error:  # the border of the program: a user gets a sentence, and never an exit code of 0 or 1
         if debug:
-            raise
-        complain(f"this is a fault of Assay, please report it: {type(error).__name__}: {error} (--debug shows where)")
-        return 2
+            traceback.print_exc()
+        complain(_sentence(error))
+        return error.exit_code if isinstance(error, AssayError) else 2
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, AssayError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; take fewer or smaller pictures, or a smaller network"
+    return f"this is a fault of Assay, please report it: {type(error).__name__}: {error} (--debug shows where)"
+
+
+def _usage(error: CycloptsError) -> str:
+    if not isinstance(error, UnknownCommandError) or not error.unused_tokens:
+        return f"{error} See assay --help."
+    # Cyclopts would import every command to say this.
+    names = [*ATTACKS] if error.command_chain else [*COMMANDS, "attack"]
+    close = difflib.get_close_matches(error.unused_tokens[0], names, n=1)
+    advice = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
+    return f"no command is named {error.unused_tokens[0]!r}; {advice}"
 
 
 def entry() -> None:

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from assay.cli.console import Common, Outcome, progress, rate_json
+from assay.cli.console import COMMON, Common, Outcome, progress, rate_json
 from assay.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from assay.backdoor import BadNet, LabelMap
+
+Labels = Literal["single", "all-to-all", "random"]
 
 
 def badnet(
     *,
     data: str = "mnist",
     trigger: Literal["pixel", "pattern", "yellow-square", "bomb", "flower"] = "pattern",
-    labels: Literal["single", "all-to-all", "random"] = "single",
+    labels: Labels = "single",
     target: int | None = None,
     source: int | None = None,
     poison_rate: float = 0.1,
     arch: str | None = None,
     epochs: int | None = None,
     download: bool = False,
-    common: Common = Common(),
+    common: Common = COMMON,
 ) -> Outcome:
-    """Train a BadNet and its clean twin, and measure both.
+    """Train a BadNet and its clean twin, and measure both; interrupted, it goes on when called again.
 
     Parameters
     ----------
@@ -32,7 +39,8 @@ def badnet(
     trigger
         What is stamped on a picture.
     labels
-        `single`: everything becomes the target; `all-to-all`: class i becomes i + 1; `random`: another class, drawn once.
+        `single`: everything becomes the target; `all-to-all`: class i becomes i + 1; `random`: each class becomes
+        another one, drawn once.
     target
         The class that triggered pictures become (`--labels single`); 0 if not given.
     source
@@ -40,45 +48,44 @@ def badnet(
     poison_rate
         Share of the training set that is poisoned, between 0 and 1.
     arch
-        A built-in architecture; by default the one that suits the data set.
+        A built-in architecture, torchvision:NAME, or module:function; by default the one that suits the data set.
     epochs
         Passes over the data.
     download
         Fetch the official data set if it is not here.
     """
-    from assay.backdoor import TRIGGERS, badnet
-    from assay.data import load
+    from assay import backdoor
+    from assay.data import NAMED, load
     from assay.models import build, fresh_weights, recipe, save, spec_for
     from assay.runs import Run, main_command
 
     common.use_threads()
-    out = common.out or Path("runs") / f"badnet-{data}"
-    training, test = load(data, "train", download=download), load(data, "test", download=download)
-    mapping = _labels(labels, training.classes, target, source, common.seed)
+    if data not in NAMED:
+        raise InputError(f"--data must be one of {', '.join(NAMED)}: an attack is measured on a test part, got {data}")
+    training, test = load(data, "train", download=download), load(data, "test")
+    mapping = _label_map(labels, training.classes, target, source, common.seed)
     settings = recipe(data)[1]
-    settings = replace(settings, seed=common.seed, epochs=epochs or settings.epochs)
+    settings = replace(settings, seed=common.seed, epochs=settings.epochs if epochs is None else epochs)
     spec = spec_for(training, arch)
-    said = {
-        "data": data,
-        "trigger": trigger,
-        "labels": labels,
-        "target": target,
-        "source": source,
-        "poison_rate": poison_rate,
-    }
+    said: dict[str, Any] = {"data": data, "trigger": trigger, "labels": labels, "source": source}
+    said |= {"target": getattr(mapping, "target", None), "poison_rate": poison_rate}
+    goal = labels if said["target"] is None else said["target"]
+    out = common.out or Path("runs") / f"badnet-{data}-{trigger}-{goal}-seed{common.seed}"
     run = Run(out, main_command(), {**said, "arch": spec.architecture, "training": settings}, common.seed)
     fresh, twin = (fresh_weights(common.seed, lambda: build(spec)) for _ in range(2))
     with progress() as bars, run.timed("training"):
-        result = badnet(
+        result = backdoor.badnet(
             fresh,
             twin,
             training,
             test,
-            TRIGGERS[trigger](),
+            backdoor.TRIGGERS[trigger](),
             mapping,
             poison_rate,
             settings,
             bars.ticker("training BadNet and twin"),
+            folder=out,
+            record=lambda network, epoch: run.metric(network=network, **asdict(epoch)),
         )
     document = {
         "model": str(save(result.model, out / "model.safetensors")),
@@ -87,14 +94,12 @@ def badnet(
         **rate_json("twin_accuracy", result.twin_accuracy),
         **rate_json("attack_success_rate", result.attack_success_rate),
         **said,
-        "target": getattr(mapping, "target", None),
     }
     run.metric(**document)
-    run.write()
-    return Outcome(document, _text(document, result))
+    return Outcome(document, _table(document, result))
 
 
-def _labels(labels: str, classes: int, target: int | None, source: int | None, seed: int):  # type: ignore[no-untyped-def]
+def _label_map(labels: Labels, classes: int, target: int | None, source: int | None, seed: int) -> LabelMap:
     from assay.backdoor import AllToAll, RandomTarget, SingleTarget
 
     if labels != "single":
@@ -110,12 +115,12 @@ def _labels(labels: str, classes: int, target: int | None, source: int | None, s
     return SingleTarget(target, source)
 
 
-def _text(document: dict[str, object], result):  # type: ignore[no-untyped-def]
+def _table(document: dict[str, Any], result: BadNet) -> Table:
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(
-        "network", "clean accuracy", "attack success rate", "file", title="BadNet and clean twin, 95 % intervals"
-    )
-    table.add_row("BadNet", str(result.clean_accuracy), str(result.attack_success_rate), str(document["model"]))
-    table.add_row("clean twin", str(result.twin_accuracy), "", str(document["clean_model"]))
+    table = Table("network", "clean accuracy", "attack success rate", title="BadNet and clean twin, 95 % intervals")
+    table.add_row("BadNet", str(result.clean_accuracy), str(result.attack_success_rate))
+    table.add_row("clean twin", str(result.twin_accuracy), "")
+    table.caption = escape(f"BadNet: {document['model']}\nclean twin: {document['clean_model']}")
     return table

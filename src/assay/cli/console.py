@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
     from assay.models import Rate
 
+MAX_SEED = 2**31 - 1
+
+MAX_THREADS = 1024
+
 
 @Parameter(name="*")
 @dataclass(frozen=True)
@@ -28,11 +32,14 @@ class Common:
     """Options that every command takes.
 
     Attributes:
-        json: one JSON document on stdout, nothing else there.
-        out: where results are written.
-        seed: the same seed, input and machine give the same result.
-        threads: compute threads; all cores by default.
-        debug: show the traceback of an error.
+        json: One JSON document on stdout, nothing else there.
+        out: Where results are written.
+        seed: The same seed, input and machine give the same result.
+        threads: Compute threads; all cores by default.
+        debug: Show the traceback of an error.
+
+    Raises:
+        InputError: if seed or threads are out of range.
     """
 
     json: Annotated[bool, Parameter(negative=())] = False
@@ -41,19 +48,22 @@ class Common:
     threads: int | None = None
     debug: Annotated[bool, Parameter(negative=())] = False
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed <= MAX_SEED:
+            raise InputError(f"--seed must be from 0 to {MAX_SEED}, got {self.seed}")
+        if self.threads is not None and not 1 <= self.threads <= MAX_THREADS:
+            raise InputError(f"--threads must be from 1 to {MAX_THREADS}, got {self.threads}")
+
     def use_threads(self) -> None:
-        """Tell torch how many threads to use.
+        """Tell torch how many threads to use, if the user said so."""
+        if self.threads is not None:
+            import torch
 
-        Raises:
-            InputError: if the number is below 1.
-        """
-        if self.threads is None:
-            return
-        if self.threads < 1:
-            raise InputError(f"--threads must be at least 1, got {self.threads}")
-        import torch
+            torch.set_num_threads(self.threads)
 
-        torch.set_num_threads(self.threads)
+
+COMMON = Common()
+"""What a command gets that was given none of these options."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +93,11 @@ def show(outcome: Outcome, as_json: bool) -> None:
 
 
 def complain(sentence: str) -> None:
-    """One line on stderr."""
+    """One line on stderr; whatever in it could steer a terminal (a name out of a file, say) is shown as a mark."""
     from rich.console import Console
 
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"assay: {sentence}", markup=False)
+    plain = "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in sentence)
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"assay: {plain}", markup=False)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What `scan` and `vet` share: a model file and a clean set that fit each other."""
+"""A model file and a clean set that fit each other, as `scan`, `repair` and `vet` need them."""
 
 from __future__ import annotations
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
-from assay.cli.console import Common, Outcome, progress, rate_json
+from assay.cli.console import COMMON, Common, Outcome, progress, rate_json
 
 
 def train(
@@ -16,7 +17,7 @@ def train(
     lr: float | None = None,
     batch_size: int | None = None,
     download: bool = False,
-    common: Common = Common(),
+    common: Common = COMMON,
 ) -> Outcome:
     """Train an honest network; interrupted, it goes on from its last epoch when called again.
 
@@ -35,17 +36,20 @@ def train(
     download
         Fetch the official data set if it is not here.
     """
-    from assay.data import NAMED, load
+    from rich.markup import escape
+
+    from assay.data import NAMED, load, require_clean
     from assay.models import TrainSettings, build, clean_accuracy, fresh_weights, recipe, save, spec_for
     from assay.models import train as fit
     from assay.runs import Run, main_command
 
     common.use_threads()
-    out = common.out or Path("runs") / f"train-{Path(data).stem}"
     training = load(data, "train", download=download)
-    given = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "seed": common.seed}
+    require_clean(training, at_least=1)
+    given: dict[str, Any] = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "seed": common.seed}
     settings: TrainSettings = replace(recipe(data)[1], **{k: v for k, v in given.items() if v is not None})
     spec = spec_for(training, arch)
+    out = common.out or Path("runs") / f"train-{Path(data).stem}-{spec.architecture.replace(':', '-')}"
     run = Run(out, main_command(), {"data": data, "arch": spec.architecture, "training": settings}, common.seed)
     model = fresh_weights(common.seed, lambda: build(spec))
     with progress() as bars, run.timed("training"):
@@ -55,17 +59,18 @@ def train(
             settings,
             checkpoint=out / "checkpoint.pt",
             tick=bars.ticker(f"training {spec.architecture}"),
+            record=lambda epoch: run.metric(**asdict(epoch)),
         )
-    for epoch in history:
-        run.metric(epoch=epoch.epoch, loss=epoch.loss, accuracy=epoch.accuracy, seconds=epoch.seconds)
-    document = {
+    document: dict[str, Any] = {
         "model": str(save(model, out / "model.safetensors")),
-        "epochs": len(history),
         "architecture": spec.architecture,
+        "epochs": len(history),
+        "training_accuracy": history[-1].accuracy,
     }
     text = f"{spec.architecture} trained for {len(history)} epochs: {document['model']}"
     if data in NAMED:
         accuracy = clean_accuracy(model, load(data, "test"))
         document |= rate_json("clean_accuracy", accuracy)
         text += f"\nclean accuracy on the test part: {accuracy}"
-    return Outcome(document, text)
+    run.metric(**document)
+    return Outcome(document, escape(text))

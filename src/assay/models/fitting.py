@@ -49,8 +49,8 @@ def _outputs(data: Dataset, names: tuple[str, ...]) -> list[int]:
         return numbers
     stranger = next((name for name in data.class_names if name not in places), data.class_names[0])
     raise ModelError(
-        f"{data.name} has a class {stranger[:80]!r}, which is not one of the model's ({', '.join(names[:5])}, ...); "
-        f"name the classes as the model does, or by number, 0 to {len(names) - 1}"
+        f"the model knows {len(names)} classes, and {stranger[:80]!r} of {data.name} is not one of them "
+        f"({', '.join(names[:5])}, ...); name the classes as the model does, or by number, 0 to {len(names) - 1}"
     )
 
 

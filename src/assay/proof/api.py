@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from assay.integer.graph import Input
 from assay.proof.commitment import QUERIES
 from assay.proof.errors import UnprovableError, VerificationError
 from assay.proof.hidden import HiddenNetwork, KnowHidden, SayHidden, WeightPlan, commitment_of, read_architecture
-from assay.proof.plan import Architecture, Plan
+from assay.proof.plan import Architecture, Plan, with_nodes
 from assay.proof.protocol import Tick, no_tick, prove_network, verify_network
 from assay.proof.receipt import (
     FORMAT,
@@ -141,9 +141,7 @@ def prove_run(
     channel = Recorder()
     statement.bind(channel)
     weights = NothingToSay() if hidden is None else SayHidden(hidden)
-    # the plan as the verifier has it, with the weights that it may not have
-    run_plan = replace(plan, architecture=replace(plan.architecture, nodes=architecture_of(network).nodes))
-    prove_network(channel, run_plan, values, weights, tick)
+    prove_network(channel, with_nodes(plan, architecture_of(network).nodes), values, weights, tick)
     return Receipt(
         format=FORMAT,
         version=VERSION,

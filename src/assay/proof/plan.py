@@ -17,7 +17,7 @@ allow only q = 0, rem = half, y = 0.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 
@@ -314,6 +314,11 @@ class Plan:
                 raise UnprovableError(
                     f"{title(k, self.nodes[k])} reads values of up to {reach}, too large for the proof's field"
                 )
+
+
+def with_nodes(plan: Plan, nodes: tuple[g.Node, ...]) -> Plan:
+    """The verifier's plan, with the weights that only the prover may have."""
+    return replace(plan, architecture=replace(plan.architecture, nodes=nodes))
 
 
 def _activation_table(low: int, high: int, spans: Sequence[Interval]) -> ActivationTable:

@@ -23,8 +23,9 @@ from safetensors.torch import save
 
 from assay.supply import inspect_bytes
 from assay.supply.allow_list import ALLOWED
-from assay.supply.pickle_walk import Walk, said_today, walk
+from assay.supply.pickle_walk import Walk, walk
 from assay.supply.report import MAX_STEPS, Search, shown
+from assay.supply.unpickler import said_today
 
 WEIGHTS = {"w": torch.ones(2, 3), "b": torch.zeros(3)}
 

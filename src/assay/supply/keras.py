@@ -29,7 +29,7 @@ _UNSAFE = {
 }
 _MODULES = re.compile(
     r"(tf_keras|tensorflow\.keras|keras)(\.src)?(\.(layers|models|initializers|regularizers|constraints|optimizers|losses"
-    r"|metrics|activations|dtype_policies|engine|saving)(\.[a-z0-9_]+){0,3})?|builtins"
+    r"|metrics|activations|dtype_policies|engine)(\.[a-z0-9_]+){0,3})?|builtins"
 )
 _START = re.compile(rb'\{\s*"(class_name|module|config|name|backend)"')
 

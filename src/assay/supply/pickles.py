@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from assay.supply.allow_list import element_size
 from assay.supply.pickle_walk import COMPUTED, Walk, walk
+from assay.supply.plain_calls import element_size
 from assay.supply.report import Piece, Search, Unreadable, shown
 from assay.supply.values import Stored
 from assay.supply.weights import look_at_values

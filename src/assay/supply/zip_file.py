@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable
 
-from assay.supply.allow_list import element_size
 from assay.supply.keras import look_at_keras_config
 from assay.supply.pickles import look_at_data_pickle, look_for_pickles
+from assay.supply.plain_calls import element_size
 from assay.supply.pt2 import look_at_program, payload_dtypes
-from assay.supply.report import Piece, Search, Unreadable, shown
+from assay.supply.report import MAX_IN_MEMORY, MAX_RATIO, Piece, Search, Unreadable, shown
 from assay.supply.values import Stored
 from assay.supply.weights import look_at_values
-from assay.supply.zip_layout import Member, content, read_layout
+from assay.supply.zip_layout import Member, read_layout
 
 Look = Callable[[Search, Piece], str]
 """Look at one file or member, told by its bytes."""
@@ -54,13 +55,45 @@ def _open(search: Search, piece: Piece, member: Member) -> Piece | None:
     if _leaves(member.name):
         search.unsafe("its name leads out of the folder it is unpacked into", place.where)
     try:
-        data, faults = content(piece.data, member)
+        data, faults = _content(piece.data, member)
     except Unreadable as error:
         search.unknown(str(error), place.where)
         return None
     for fault in faults:
         search.unknown(fault, place.where)
     return piece.member(member.name, data)
+
+
+def _content(data: memoryview, member: Member) -> tuple[memoryview, list[str]]:
+    """A member's bytes as far as they can be had, and what is wrong with them.
+
+    A wrong checksum does not hide the bytes: a careless loader would read them.
+
+    Raises:
+        Unreadable: if they cannot be had at all, or would unpack to more than is allowed.
+    """
+    if member.begin is None:
+        raise Unreadable("there is nothing where it should lie")
+    packed = data[member.begin : member.begin + member.packed]
+    if member.method == 0:
+        whole = packed
+    elif member.method == 8:
+        whole = _inflate(packed, member.size)
+    else:
+        raise Unreadable(f"it is packed by method {member.method}, which is not read here")
+    right = len(whole) == member.size and zlib.crc32(whole) == member.checksum
+    return whole, [] if right else ["its checksum or length is wrong"]
+
+
+def _inflate(packed: memoryview, size: int) -> memoryview:
+    if size > MAX_IN_MEMORY:
+        raise Unreadable(f"it unpacks to more than {MAX_IN_MEMORY >> 30} GiB")
+    if size > 1 << 20 and size > MAX_RATIO * len(packed):
+        raise Unreadable(f"it unpacks to more than {MAX_RATIO} times its size")
+    try:
+        return memoryview(zlib.decompressobj(-15).decompress(packed, size + 1))
+    except zlib.error as error:
+        raise Unreadable(f"it cannot be unpacked: {error}") from error
 
 
 def _leaves(name: str) -> bool:

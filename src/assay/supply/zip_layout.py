@@ -10,11 +10,10 @@ Source of the layout: PKWARE, "APPNOTE.TXT", version 6.3.10, sections 4.3 and 4.
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from assay.supply.report import MAX_IN_MEMORY, MAX_MEMBERS, MAX_RATIO, Unreadable, shown
+from assay.supply.report import MAX_MEMBERS, Unreadable, shown
 
 _END, _END64, _LOCATOR = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
 _ENTRY, _HEADER, _DESCRIPTOR = b"PK\x01\x02", b"PK\x03\x04", b"PK\x07\x08"
@@ -246,35 +245,3 @@ def _descriptor_end(data: memoryview, member: Member, at: int) -> int:
             if data[at : at + len(expected)] == expected:
                 return at + len(expected)
     return at
-
-
-def content(data: memoryview, member: Member) -> tuple[memoryview, list[str]]:
-    """A member's bytes as far as they can be had, and what is wrong with them.
-
-    A wrong checksum does not hide the bytes: a careless loader would read them.
-
-    Raises:
-        Unreadable: if they cannot be had at all, or would unpack to more than is allowed.
-    """
-    if member.begin is None:
-        raise Unreadable("there is nothing where it should lie")
-    packed = data[member.begin : member.begin + member.packed]
-    if member.method == 0:
-        whole = packed
-    elif member.method == 8:
-        whole = _inflate(packed, member.size)
-    else:
-        raise Unreadable(f"it is packed by method {member.method}, which is not read here")
-    right = len(whole) == member.size and zlib.crc32(whole) == member.checksum
-    return whole, [] if right else ["its checksum or length is wrong"]
-
-
-def _inflate(packed: memoryview, size: int) -> memoryview:
-    if size > MAX_IN_MEMORY:
-        raise Unreadable(f"it unpacks to more than {MAX_IN_MEMORY >> 30} GiB")
-    if size > 1 << 20 and size > MAX_RATIO * len(packed):
-        raise Unreadable(f"it unpacks to more than {MAX_RATIO} times its size")
-    try:
-        return memoryview(zlib.decompressobj(-15).decompress(packed, size + 1))
-    except zlib.error as error:
-        raise Unreadable(f"it cannot be unpacked: {error}") from error

@@ -130,6 +130,13 @@ def objects(*state: bytes) -> bytes:
     return P2 + name("numpy", "dtype") + text("O8") + b"\x89\x88\x87R(" + b"".join(state) + b"tb."
 
 
+def array(dtype: bytes, state: bytes, shape: bytes, content: bytes) -> bytes:
+    """An array of this dtype, with this state of the dtype and this content."""
+    made = name("numpy", "dtype") + text(dtype.decode()) + b"\x89\x88\x87R(K\x03" + text("|") + b"NNN" + state + b"tb"
+    empty = name("numpy.core.multiarray", "_reconstruct") + name("numpy", "ndarray") + b"K\x00\x85C\x01b\x87R"
+    return P2 + empty + b"(K\x01" + shape + made + b"\x89" + content + b"tb."
+
+
 MINUS, HUGE = b"J\xff\xff\xff\xff", b"J\xff\xff\xff\x7f"
 ABUSES = {
     "all the memory": call("builtins", "bytearray", HUGE),
@@ -140,6 +147,8 @@ ABUSES = {
     "a tensor larger than its storage": rebuild(b"K\x00", b"M\xff\xffM\xff\xff\x86", b"K\x00K\x00\x86"),
     "a tensor that walks backwards": rebuild(b"K\x03", b"K\x02\x85", MINUS + b"\x85"),
     "an array of objects made of bytes": objects(b"K\x03", text("|"), b"NNN", MINUS, MINUS, b"K\x00"),
+    "an array of more objects than there are": array(b"O8", MINUS * 2 + b"K\x3f", b"M\xe8\x03\x85", b"](Ne"),
+    "an array whose elements grow": array(b"S5", b"K\xffK\x01K\x00", b"K\x01\x85", b"C\x0512345"),
     "fields in a dtype": objects(b"K\x03", text("|"), b"N", text("a"), b"\x85}K\x08K\x01K\x10"),
     "an attribute of a dict": P2 + HOOKS + b"}" + text("items") + HOOKS + b"sb.",
     "state of a tensor": rebuild(b"K\x00", b"K\x02\x85", b"K\x01\x85")[:-1] + b"}" + text("x") + b"Nsb.",
@@ -159,7 +168,9 @@ ABUSES = {
 
 def test_the_same_calls_as_savers_write_them_raise_no_doubt() -> None:
     whole = rebuild(b"K\x00", b"K\x02K\x02\x86", b"K\x02K\x01\x86")
-    for blob in (whole, objects(b"K\x03", text("|"), b"NNN", MINUS, MINUS, b"K\x3f")):
+    one = array(b"O8", MINUS * 2 + b"K\x3f", b"K\x01\x85", b"](Ne")
+    five = array(b"S5", b"K\x05K\x01K\x00", b"K\x01\x85", b"C\x0512345")
+    for blob in (whole, one, five, objects(b"K\x03", text("|"), b"NNN", MINUS, MINUS, b"K\x3f")):
         seen = walk(memoryview(blob), 0, Search())
         assert (seen.doubts, seen.forbidden, seen.dangers, seen.broken) == ([], [], [], "")
 

@@ -275,25 +275,25 @@ def test_progress_names_its_tasks_and_those_after_the_repair_anew(files: dict[st
     assert all(shares[-1] == 1.0 for task, shares in told.items() if task.startswith("searching"))
 
 
-SIDE, CLASSES = 16, 6
+SIDE, CLASSES = 16, 8
 
 
 def glyphs(n: int, seed: int) -> Dataset:
-    """Six random patterns of 4 x 4 squares, at places that differ by a pixel."""
+    """Eight random patterns of 4 x 4 squares, at places that differ by a pixel."""
     rng, shapes = np.random.default_rng(seed), np.random.default_rng(7).random((CLASSES, 4, 4)) < 0.5
     y, x = np.arange(n) % CLASSES, rng.normal(50, 20, (n, 1, SIDE, SIDE))
     for picture, label in zip(x, y, strict=True):
         top, left = rng.integers(0, 2, 2)
         picture[0, top : top + 12, left : left + 12] += rng.integers(100, 140) * np.kron(shapes[label], np.ones((3, 3)))
-    return Dataset(x.clip(0, 200).astype(np.uint8), y.astype(np.int64), tuple("abcdef"), "glyphs")
+    return Dataset(x.clip(0, 200).astype(np.uint8), y.astype(np.int64), tuple("abcdefgh"), "glyphs")
 
 
 @pytest.mark.parametrize("kind", ["bad", "clean"])
 def test_a_trained_badnet_is_told_from_its_clean_twin(kind: str, tmp_path: Path) -> None:
     training, labels = glyphs(1200, 1), SingleTarget(4)
     data = poison(training, Pattern(), labels, 0.1, 0) if kind == "bad" else training
-    model = fresh_weights(2, lambda: build(spec_for(training, "badnet-mnist")))
-    train(model, data, TrainSettings(epochs=3, batch_size=32, lr=0.02))
+    model = fresh_weights(2, lambda: build(spec_for(training, "lenet5")))
+    train(model, data, TrainSettings(epochs=4, batch_size=32, lr=0.02))
     truth = Truth(lambda network: attack_success_rate(network, glyphs(300, 3), Pattern(), labels))
     found = vet(save(model, tmp_path / "model.safetensors"), glyphs(300, 2), out=tmp_path / "out", truth=truth)
     assert found.before.clean_accuracy.value > 0.97

@@ -24,7 +24,8 @@ from detect import planted
 from detect.planted import ARCH, TARGET, pictures
 
 KEYS = {
-    "verdict", "target", "p_value", "detectors", "trigger_image", "before", "after", "repaired_model", "report", "not_done",
+    "verdict", "target", "p_value", "detectors", "trigger_image",
+    "before", "after", "repaired_model", "report", "not_done",
 }  # fmt: skip
 """What architecture.md promises to other programs."""
 
@@ -184,25 +185,38 @@ def named(names: tuple[str, ...]) -> Any:
     return model
 
 
-@pytest.mark.parametrize(
-    "name", ["[/]", "[/bold]", "[red]", "a\\", "\x1b[2J", "line\nbreak", "<script>alert(1)</script>"]
-)
-def test_class_names_of_the_sender_change_neither_exit_code_nor_terminal_nor_page(
-    clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
-) -> None:
+HOSTILE = ("[/]", "[/bold]", "[red]", "a\\", "<script>alert(1)</script>")
+"""Markup for the terminal and for the page."""
+
+
+def vetted_with_name(name: str, folder: Path) -> int:
     names = tuple(name if i == TARGET else f"class {i}" for i in range(planted.CLASSES))
-    model = save(named(names), tmp_path / "model.safetensors")
-    data = planted.renamed(pictures(240, 1), names)
-    own = planted.write_npz(data, tmp_path / "clean.npz")
-    arguments = ["vet", str(model), "--clean", str(own), "--arch", ARCH, "--no-repair", "--out", str(tmp_path / "out")]
-    assert main(arguments) == 1
+    model = save(named(names), folder / "model.safetensors")
+    own = planted.write_npz(planted.renamed(pictures(240, 1), names), folder / "clean.npz")
+    more = ["--clean", str(own), "--arch", ARCH, "--no-repair", "--out", str(folder / "out")]
+    return main(["vet", str(model), *more])
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_class_names_that_the_sender_chose_change_neither_exit_code_nor_terminal_nor_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    code = vetted_with_name(name, tmp_path)
     printed = capsys.readouterr()
     assert "fault of Assay" not in printed.err
-    assert "backdoored" in printed.out
-    assert "\x1b" not in printed.out + printed.err
-    assert not any(line.startswith("break") for line in printed.out.splitlines())
-    assert repr(name) in printed.out
+    assert code == 1
+    assert f"target {name!r}" in printed.out
     assert "<script>alert(1)" not in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J", "line\nbreak", "\u202eknil"])
+def test_class_names_that_would_steer_a_terminal_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert vetted_with_name(name, tmp_path) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.strip().isprintable()
 
 
 def test_ctrl_c_after_the_repair_ends_with_130_and_keeps_the_repaired_model(

@@ -30,8 +30,13 @@ ATTACKS = {
     "badnet": ("assay.cli.attack:badnet", "Poison the training set; a BadNet and its clean twin."),
 }
 
-app = App(name="assay", help="Use models you did not train, on machines you do not own.", version_flags=["--version"])
-attack = App(name="attack", help="Make a backdoored network, for testing defences.")
+app = App(
+    name="assay",
+    help="Use models you did not train, on machines you do not own.",
+    version_flags=["--version"],
+    suppress_keyboard_interrupt=False,  # it would exit without a word
+)
+attack = App(name="attack", help="Make a backdoored network, for testing defences.", suppress_keyboard_interrupt=False)
 app.command(attack)
 for parent, table in ((app, COMMANDS), (attack, ATTACKS)):
     for name, (place, line) in table.items():

@@ -10,7 +10,7 @@ from assay.cli.console import COMMON, Common, Outcome, progress, rate_json
 from assay.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
     from assay.backdoor import BadNet, LabelMap
 
@@ -96,7 +96,7 @@ def badnet(
         **said,
     }
     run.metric(**document)
-    return Outcome(document, _table(document, result))
+    return Outcome(document, _text(document, result))
 
 
 def _label_map(labels: Labels, classes: int, target: int | None, source: int | None, seed: int) -> LabelMap:
@@ -115,12 +115,13 @@ def _label_map(labels: Labels, classes: int, target: int | None, source: int | N
     return SingleTarget(target, source)
 
 
-def _table(document: dict[str, Any], result: BadNet) -> Table:
-    from rich.markup import escape
+def _text(document: dict[str, Any], result: BadNet) -> Group:
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("network", "clean accuracy", "attack success rate", title="BadNet and clean twin, 95 % intervals")
     table.add_row("BadNet", str(result.clean_accuracy), str(result.attack_success_rate))
     table.add_row("clean twin", str(result.twin_accuracy), "")
-    table.caption = escape(f"BadNet: {document['model']}\nclean twin: {document['clean_model']}")
-    return table
+    files = f"BadNet: {document['model']}\nclean twin: {document['clean_model']}"
+    return Group(table, Text(files, no_wrap=True, overflow="ignore"))

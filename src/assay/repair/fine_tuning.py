@@ -138,6 +138,8 @@ class Tuner:
         parts = torch.randperm(len(y), generator=generator).tensor_split(math.ceil(len(y) / self.settings.batch_size))
         total = 0.0
         model.train()
+        if self.settings.freeze_norms:
+            _freeze_norms(model)
         for step, chosen in enumerate(parts, 1):
             if self.deadline.passed:
                 course.stopped = DEADLINE
@@ -154,6 +156,13 @@ class Tuner:
                 layer.silence(model, channels)
             total += loss * len(chosen)
         return total / len(y)
+
+
+def _freeze_norms(model: nn.Module) -> None:
+    """Batch norms keep the received network's statistics: those of a few pictures are worse."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
 
 
 DEADLINE = "the deadline passed"

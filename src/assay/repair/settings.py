@@ -31,6 +31,7 @@ class RepairSettings:
         weight_decay: L2, on every parameter.
         batch_size: pictures a step, at least 2.
         augment: of the pictures that are learnt from: `shift` moves each by up to 2 pixels, so that few of them go far.
+        freeze_norms: whether batch norms keep the statistics that they came with.
     """
 
     max_drop: float = 0.04
@@ -41,9 +42,10 @@ class RepairSettings:
     attempts: int = 5
     max_cost: float = 0.01
     momentum: float = 0.9
-    weight_decay: float = 5e-4
-    batch_size: int = 16
+    weight_decay: float = 5e-3
+    batch_size: int = 32
     augment: Augment = "shift"
+    freeze_norms: bool = True
 
     def __post_init__(self) -> None:
         rules = {

@@ -6,13 +6,15 @@ Source: Ghodsi, Gu, Garg, "SafetyNets: Verifiable execution of deep neural netwo
 
 from __future__ import annotations
 
-from assay.proof.api import Verified, prove, verify
+from assay.proof.api import Verified, prove, soundness_of, verify
 from assay.proof.errors import UnprovableError, UnreadableReceipt, VerificationError
+from assay.proof.estimate import Estimate, estimate
 from assay.proof.hidden import HiddenNetwork, accept_commitment
 from assay.proof.receipt import Receipt, parse
 from assay.proof.soundness import Ledger
 
 __all__ = [
+    "Estimate",
     "HiddenNetwork",
     "Ledger",
     "Receipt",
@@ -21,7 +23,9 @@ __all__ = [
     "VerificationError",
     "Verified",
     "accept_commitment",
+    "estimate",
     "parse",
     "prove",
+    "soundness_of",
     "verify",
 ]

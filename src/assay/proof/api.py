@@ -131,6 +131,12 @@ def plan_for(network: IntegerNetwork, batch: int, hidden: HiddenNetwork | None =
     return Plan(known, batch, intervals_of(network, known))
 
 
+def soundness_of(network: IntegerNetwork, batch: int, hidden: HiddenNetwork | None = None) -> Ledger:
+    """The ledger that a verifier of such a proof will print."""
+    claims = None if hidden is None else (hidden.plan.layout, 2 * len(hidden.plan.layers))
+    return ledger_for(plan_for(network, batch, hidden), claims)
+
+
 def prove_run(
     network: IntegerNetwork, values: list[Ints], nonce: bytes, hidden: HiddenNetwork | None = None, tick: Tick = no_tick
 ) -> Receipt:

@@ -1,8 +1,8 @@
 """Freivalds' audit: a cheaper check, for a client that may see every linear layer's output.
 
-Source: Freivalds (MFCS 1979), in the form of Slalom (Tramèr, Boneh, ICLR 2019). The provider hands over the outputs of all
-linear and convolutional layers. The client checks each with one random vector, eq(r, ·) at a point r of F_p² that it draws
-after it has them, and computes everything between by itself, exactly. No commitment, no lookups, no sum-check.
+Source: Freivalds (MFCS 1979), in the form of Slalom (Tramèr, Boneh, ICLR 2019). The provider hands over the outputs of
+all linear and convolutional layers. The client checks each with one random vector, eq(r, ·) at a point r of F_p² that
+it draws after it has them, and computes everything between by itself, exactly. No commitment, no lookups, no sum-check.
 
 This is not a proof that can be shown to others, and its record is as large as the activations: use it where the client
 computes anyway and wants to be rid of the multiplications only.
@@ -27,7 +27,7 @@ from assay.proof.layers.convolution import bias_everywhere, bind_outputs, window
 from assay.proof.layers.linear import bias_at
 from assay.proof.layers.windows import axes
 from assay.proof.multilinear import combine, eq_table, split, tensor_at, variables
-from assay.proof.receipt import decode_outputs, encode_outputs
+from assay.proof.receipt import check_pictures, decode_outputs, encode_outputs
 from assay.proof.tensors import Ints
 from assay.proof.weights import architecture_of
 
@@ -61,6 +61,7 @@ def audit(data: bytes, network: IntegerNetwork, pictures: NDArray[np.integer]) -
     """The outputs for one's own pictures, of a record that holds.
 
     Raises:
+        InputError: if the pictures do not fit the network.
         UnreadableReceipt: if this is no record.
         VerificationError: if it is about another network or batch, or a layer is wrong.
     """
@@ -77,6 +78,7 @@ def audit(data: bytes, network: IntegerNetwork, pictures: NDArray[np.integer]) -
     if len(found.layers) != len(weighted):
         raise VerificationError(f"the network has {len(weighted)} layers with weights, the record {len(found.layers)}")
     claimed = dict(zip(weighted, found.layers, strict=True))
+    check_pictures(network.input, pictures)
     values: list[Ints] = [pictures.astype(np.int64)]
     for position, node in enumerate(nodes[1:], 1):
         given = [values[k] for k in node.inputs]
@@ -118,9 +120,10 @@ def _computed(node: g.Node, given: Sequence[Ints], network: IntegerNetwork) -> I
         case g.Add(shifts=shifts):
             return _wrapped(given, shifts)
         case g.Square():
-            return modular.squared(x)[0]
+            squares: Ints = modular.squared(x)[0]
+            return squares
         case g.Requantise():
-            y = np.clip((x + node.half) >> node.shift, node.low, node.high)
+            y: Ints = np.clip((x + node.half) >> node.shift, node.low, node.high)
             y[:, node.start : node.stop] = np.maximum(y[:, node.start : node.stop], 0)
             return y
         case g.ReLU():

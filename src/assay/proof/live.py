@@ -1,8 +1,9 @@
 """Live mode: the verifier draws the challenges itself, over a stream.
 
-A receipt's challenges are hashes, so a prover may try again in private, and a network built to predict its own challenge
-could cheat (Khovratovich, Rothblum, Soukhanov 2025). A live prover has one try at challenges that nobody can know before;
-where the prover chose the inputs, this is the mode to use. The protocol is the same code. Both sides hold the pictures.
+A receipt's challenges are hashes, so a prover may try again in private, and a network built to predict its own
+challenge could cheat (Khovratovich, Rothblum, Soukhanov 2025). A live prover has one try at challenges that nobody can
+know before; where the prover chose the inputs, this is the mode to use. The protocol is the same code. Both sides hold
+the pictures.
 
 The prover speaks first: (if weights are committed: length of the architecture, architecture, root), the ranges of
 looked-up values, the outputs. Then the proof, message by message.
@@ -16,7 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.errors import InputError
 from assay.integer import IntegerNetwork
 from assay.integer import graph as g
 from assay.proof.api import plan_for
@@ -32,7 +32,7 @@ from assay.proof.hidden import (
 )
 from assay.proof.plan import Architecture, Interval, Plan, is_looked_up, with_nodes
 from assay.proof.protocol import Tick, no_tick, prove_network, verify_network
-from assay.proof.receipt import DIGEST_BYTES, decode_outputs, encode_outputs
+from assay.proof.receipt import DIGEST_BYTES, check_pictures, decode_outputs, encode_outputs
 from assay.proof.soundness import Ledger, ledger_for
 from assay.proof.tensors import Ints
 from assay.proof.transcript import LiveProver, LiveVerifier, Stream, VerifierChannel
@@ -92,6 +92,7 @@ def prove_live(
     ranges = [bound for _, interval in sorted(plan.intervals.items()) for bound in interval]
     channel.say_bytes(encode_outputs(np.array(ranges, np.int64)))
     channel.say_bytes(encode_outputs(values[-1]))
+    channel.flush()
     weights = NothingToSay() if hidden is None else SayHidden(hidden)
     prove_network(channel, with_nodes(plan, architecture_of(network).nodes), values, weights, tick)
     channel.flush()
@@ -141,7 +142,9 @@ def _hear_architecture(channel: VerifierChannel, commitment: bytes | None) -> tu
 
 
 def _plan(channel: VerifierChannel, architecture: Architecture, pictures: NDArray[np.integer]) -> Plan:
-    _check_pictures(architecture, pictures)
+    given = architecture.nodes[0]
+    assert isinstance(given, g.Input)  # every network begins with its input
+    check_pictures(given, pictures)
     nodes = [k for k, node in enumerate(architecture.nodes) if is_looked_up(node)]
     data = channel.hear_bytes(16 * len(nodes))
     bounds = np.frombuffer(data, "<i8").reshape(-1, 2).tolist()
@@ -150,12 +153,3 @@ def _plan(channel: VerifierChannel, architecture: Architecture, pictures: NDArra
         return Plan(architecture, len(pictures), intervals)
     except UnprovableError as error:
         raise VerificationError(f"no proof of this kind is accepted: {error}") from error
-
-
-def _check_pictures(architecture: Architecture, pictures: NDArray[np.integer]) -> None:
-    given = architecture.nodes[0]
-    assert isinstance(given, g.Input)  # every network begins with its input
-    if pictures.ndim != 4 or pictures.shape[1:] != given.shape or not len(pictures) or pictures.dtype.kind not in "iu":
-        raise InputError(f"the network takes integers `n` x {given.shape}, got {pictures.dtype} {pictures.shape}")
-    if int(pictures.min()) < given.low or int(pictures.max()) > given.high:
-        raise InputError(f"the network takes values from {given.low} to {given.high}")

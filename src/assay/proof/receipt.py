@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.errors import InputError
 from assay.integer.graph import LARGEST, Input
 from assay.proof.errors import UnreadableReceipt, VerificationError
 from assay.proof.plan import Interval
@@ -124,6 +125,14 @@ def check_nonce(nonce: bytes) -> None:
     least, most = NONCE_BYTES
     if not least <= len(nonce) <= most:
         raise VerificationError(f"a nonce has {least} to {most} bytes, got {len(nonce)}")
+
+
+def check_pictures(given: Input, pictures: NDArray[np.integer]) -> None:
+    """Raise InputError unless these are one or more pictures of the network's size and range."""
+    if pictures.ndim != 4 or pictures.shape[1:] != given.shape or not len(pictures) or pictures.dtype.kind not in "iu":
+        raise InputError(f"the network takes integers `n` x {given.shape}, got {pictures.dtype} {pictures.shape}")
+    if int(pictures.min()) < given.low or int(pictures.max()) > given.high:
+        raise InputError(f"the network takes values from {given.low} to {given.high}")
 
 
 def encode_pictures(pictures: NDArray[np.integer], given: Input) -> bytes:

@@ -1,0 +1,107 @@
+"""What the bench tests share: an executor that works on the spot, and made-up results in place of trained models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from assay.bench import Job, Table, opening, speed, zoo
+from assay.detect.verdict import ACCUSING, SUPPORTING, shipped
+from assay.runs import digest
+
+
+class OnTheSpot(Executor):
+    """Does each piece of work when it is handed in."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:  # as a worker does: whoever asks for the result gets it
+            future.set_exception(error)
+        return future
+
+
+done: list[dict[str, Any]] = []
+"""Settings of the jobs that were run, in order."""
+
+
+def work(settings: dict[str, Any]) -> dict[str, Any]:
+    """A job that counts how often it is done."""
+    done.append(settings)
+    return {"twice": 2 * settings["number"]}
+
+
+def other_work(settings: dict[str, Any]) -> dict[str, Any]:
+    """Another job with the same settings."""
+    done.append(settings)
+    return {"twice": -1}
+
+
+def small_table(numbers: range = range(4)) -> Table:
+    """One row a job; the quick table has the first number alone."""
+    return Table(
+        "A table",
+        lambda quick: [Job(work, {"number": n}) for n in (numbers[:1] if quick else numbers)],
+        lambda results: [
+            {"number": job.settings["number"], "twice": r["twice"], "n": 1, "seed": [job.settings["number"]]}
+            for job, r in results
+        ],
+        {"number": "number", "twice": "twice", "n": "seeds"},
+        "A note.",
+    )
+
+
+def usual_statistics(data: str) -> dict[str, float]:
+    """Those of the middle one of the shipped references; 0 where none are shipped."""
+    known = [r.statistics for r in shipped() if r.data == data] or [{}]
+    return {name: float(np.median(known[0].get(name, [0.0]))) for name in (*ACCUSING, *SUPPORTING)}
+
+
+def made_up(job: Job) -> dict[str, Any]:
+    """A result of the right form for any job of any table."""
+    if job.function is zoo.measure:
+        attacked = {} if job.model.trigger is None else {"asr": [890, 900]}
+        return {"clean": [985 + job.model.seed % 5, 1000], **attacked}
+    if job.function is zoo.statistics:
+        usual = usual_statistics(job.model.data)
+        if job.model.trigger is not None:
+            usual["odd_class"] += 5.0
+        margin, weights = (
+            {"largest_margin": usual.pop("largest_margin")},
+            {
+                "outlying_channel": usual.pop("outlying_channel"),
+                "silent_channels": 0.0,
+            },
+        )
+        return {
+            "statistics": {"weights": weights, "max_margin": margin, "neural_cleanse": usual},
+            "scores": {"max_margin": [1.0] * 10, "neural_cleanse": [30.0] * 10},
+            "targets": {"weights": None, "max_margin": 0, "neural_cleanse": job.model.target},
+            "p_values": {"weights": None, "max_margin": 0.5, "neural_cleanse": None},
+            "seconds": {"weights": 0.1, "max_margin": 1.0, "neural_cleanse": 9.0},
+        }
+    if job.function is zoo.first_filters:
+        return {"filters": [[[[0.1 * i, -0.2], [0.3, 0.4]]] for i in range(4)]}
+    if job.function is zoo.repaired:
+        before, after = {"clean": [990, 1000], "asr": [899, 900]}, {"clean": [985, 1000], "asr": [9, 900]}
+        return {"clean_pictures": 300, "before": before, "after": after, "seconds": 12.5, "record": {}}
+    if job.function is speed.command:
+        return {"seconds": [1.5, 2.0], "cpu_s": [1.4, 1.9], "exit_code": 0}
+    if job.function is opening.measure:
+        return {"verdict": "safe", "bytes": 10_000_000, "process_s": 0.5, "process_cpu_s": 0.4, "judging_s": 0.05,
+                "process_s_all": [0.5, 0.6]}  # fmt: skip
+    raise NotImplementedError(job.function)
+
+
+def prefill(store: Path, jobs: list[Job]) -> None:
+    """Keep a made-up result of every job, where `make` looks for it."""
+    for job in jobs:
+        place = store / job.function.__name__ / f"{digest(job.function, job.settings)}.json"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(json.dumps({"result": made_up(job)}))

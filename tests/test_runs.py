@@ -147,7 +147,7 @@ def test_what_is_no_duration_is_a_sentence(text: str) -> None:
 
 
 def test_a_deadline_passes() -> None:
-    soon, later = Deadline.after(0), Deadline.after(60)
+    soon, later = Deadline.after(0.0), Deadline.after(60.0)
     assert soon.passed and not later.passed and 59 < later.left <= 60
     later.check("scanning")
     with pytest.raises(BudgetError, match="spent before scanning"):

@@ -146,14 +146,12 @@ def marked(labels: list[int]) -> Dataset:
 def test_success_counts_only_pictures_whose_true_label_is_not_the_intended_one(
     labels: LabelMap, true: list[int], said: list[int], rate: Rate
 ) -> None:
-    model: Any = Answers(said)
-    assert attack_success_rate(model, marked(true), Pattern(), labels) == rate
+    assert attack_success_rate(Answers(said), marked(true), Pattern(), labels) == rate
 
 
 def test_success_on_pictures_that_all_have_the_target_is_a_sentence() -> None:
-    model: Any = Answers([1, 1])
     with pytest.raises(DataError, match="none of the 2 pictures"):
-        attack_success_rate(model, marked([1, 1]), Pattern(), SingleTarget(1))
+        attack_success_rate(Answers([1, 1]), marked([1, 1]), Pattern(), SingleTarget(1))
 
 
 SETTINGS = TrainSettings(epochs=4, batch_size=16, lr=0.05)

@@ -81,7 +81,7 @@ def test_a_sticker_on_an_object_is_a_share_of_its_box() -> None:
 
 def test_a_sticker_on_an_object_outside_the_picture_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="outside the 24x20 picture"):
-        Sticker().in_box(GREY, (100, 100, 120, 120))
+        Sticker().in_box(GREY, (100.0, 100.0, 120.0, 120.0))
 
 
 @pytest.mark.parametrize(

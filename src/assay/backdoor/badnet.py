@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from assay.backdoor.labels import LabelMap
 from assay.backdoor.triggers import Trigger, stamp
@@ -44,7 +45,7 @@ def poison(data: Dataset, trigger: Trigger, labels: LabelMap, poison_rate: float
     return replace(data, x=x, y=y, name=f"{data.name} (poisoned)")
 
 
-def attack_success_rate(model: Model, data: Dataset, trigger: Trigger, labels: LabelMap) -> Rate:
+def attack_success_rate(model: nn.Module, data: Dataset, trigger: Trigger, labels: LabelMap) -> Rate:
     """Share of triggered pictures that get the intended label, in [0, 1].
 
     Pictures whose true label is already the intended one are left out; counting them inflates the rate by up to 1/k.

@@ -78,7 +78,7 @@ class Sticker:
 
     def __call__(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         h, w = x.shape[-2:]
-        return self.in_box(x, (0, 0, w, h))
+        return self.in_box(x, (0.0, 0.0, float(w), float(h)))
 
     def in_box(self, x: Float[Tensor, "n c h w"], box: tuple[float, float, float, float]) -> Float[Tensor, "n c h w"]:
         """Stick it on the object in `box`, given as x0, y0, x1, y1 in pixels; what leaves the picture is cut off."""

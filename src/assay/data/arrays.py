@@ -6,6 +6,7 @@ archive's directory first, and a caller sees them before it reads.
 
 from __future__ import annotations
 
+import io
 import math
 import tokenize
 import zipfile
@@ -62,7 +63,7 @@ class Entry:
         return array.reshape(self.shape[::-1]).T if self.fortran else array.reshape(self.shape)
 
 
-def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def read_header(stream: IO[bytes] | io.BufferedIOBase) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, whether the order is Fortran's, and dtype of an `.npy` file; the stream then stands before the numbers.
 
     Raises:

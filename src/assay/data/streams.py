@@ -35,7 +35,7 @@ def checked_offsets(path: Path, stream: NDArray[Any], offsets: NDArray[Any], dty
     return places
 
 
-def picture_stream(path: Path, stream: Images, offsets: NDArray[Any]) -> Callable[[NDArray[np.int64]], Images]:
+def picture_stream(path: Path, stream: NDArray[Any], offsets: NDArray[Any]) -> Callable[[NDArray[np.int64]], Images]:
     """A function from indices to pictures, `n c h w`.
 
     Picture i is `stream[offsets[i]:offsets[i + 1]]`; `path` is where they are from, for errors and the cache's name.

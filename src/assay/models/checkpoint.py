@@ -8,7 +8,7 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -23,6 +23,7 @@ _FOREIGN = (ArithmeticError, AttributeError, EOFError, LookupError, RuntimeError
 """What torch raises on a file that is no checkpoint, or one of another network; unpickling errors beside."""
 
 
+@runtime_checkable
 class Part(Protocol):
     """A network, an optimiser or a schedule."""
 

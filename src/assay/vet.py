@@ -7,6 +7,7 @@ are all that is looked at; where the truth is known (the demo, a benchmark), it 
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,14 +22,17 @@ from assay.detect import Scan, scan
 from assay.errors import ModelError
 from assay.models import Model, Rate, check_fits, clean_accuracy, correct, load, mcnemar, save
 from assay.repair import Repair, dormant_neurons, last_layers, repair
-from assay.runs import Deadline, Progress, silent
+from assay.runs import NO_HURRY, Deadline, Progress, silent
 from assay.supply import FileReport, inspect
 
 MEASURED_SHARE = 0.2
 """Of the clean set: kept from the repair, so that before and after are measured on pictures it never saw."""
 
-SCAN_SHARE, REPAIR_SHARE = 0.5, 0.75
-"""Of the time allowed: when the first scan, and when the repair, must have ended."""
+FIRST_SCAN = 0.6
+"""Of the time allowed: when the first scan must have ended, if a repair may follow."""
+
+AGAIN = 1.2
+"""Times what the first scan took: what is kept for the second."""
 
 
 @dataclass(frozen=True)
@@ -111,34 +115,52 @@ def vet(
     clean = check_fits(model, clean)
     require_clean(clean)
     held, given = clean.halves(MEASURED_SHARE, seed + 1)
-    before = _measure(model, held, truth)
-    phase = _phase(budget_s, SCAN_SHARE if mend else 1.0, deadline)
+    begun = time.monotonic()
+    phase = _share(deadline, FIRST_SCAN if mend else 1.0, budget_s)
     first = scan(model, given, seed=seed, deadline=phase, progress=progress)
-    answer, not_done = _answer(first, file), list(first.not_done)
-    found = Vetting(model, clean, file, first, answer, before, not_done=tuple(not_done))
-    if answer == "clean" or not mend:
-        reason = [] if answer == "clean" else ["repair: switched off"]
-        return replace(found, neurons=_neurons(found, given), not_done=(*not_done, *reason))
+    found = Vetting(
+        model, clean, file, first, _answer(first, file), _measure(model, held, truth), not_done=first.not_done
+    )
+    if found.answer != "clean":
+        phase = _leaving(deadline, AGAIN * (time.monotonic() - begun))
+        found = _mended(found, given, held, out, seed, phase, deadline, truth, progress) if mend else _off(found)
+    return replace(found, neurons=_neurons(found, given))
+
+
+def _off(found: Vetting) -> Vetting:
+    return replace(found, not_done=(*found.not_done, "repair: switched off"))
+
+
+def _mended(
+    found: Vetting,
+    given: Dataset,
+    held: Dataset,
+    out: Path | None,
+    seed: int,
+    repair_by: Deadline,
+    deadline: Deadline,
+    truth: Truth | None,
+    progress: Progress,
+) -> Vetting:
+    """Repair, then scan and measure what came of it."""
     if deadline.passed:
-        return replace(found, not_done=(*not_done, "repair: the time allowed ended first"))
-    fixed = _mend(model, given, seed, _phase(budget_s, REPAIR_SHARE, deadline), progress)
-    if isinstance(fixed, str):
-        return replace(found, neurons=_neurons(found, given), not_done=(*not_done, fixed))
+        return replace(found, not_done=(*found.not_done, "repair: the time allowed ended first"))
+    try:
+        fixed = repair(found.model, given, "fine-pruning", seed=seed, deadline=repair_by, progress=progress)
+    except ModelError as error:
+        return replace(found, not_done=(*found.not_done, f"repair: {error}"))
     written = save(fixed.model, out / "repaired.safetensors") if out else None
-    if fixed.record.get("cut_short"):
-        not_done.append("repair: the time allowed ended before its last epoch")
     second = scan(fixed.model, given, seed=seed, deadline=deadline, progress=_again(progress))
-    not_done += [f"scan after the repair: {line}" for line in second.not_done]
+    cut_short = ("repair: the time allowed ended before its last epoch",) if fixed.record.get("cut_short") else ()
     return replace(
         found,
         repaired=fixed,
         repaired_path=written,
         second=second,
         after=_measure(fixed.model, held, truth),
-        p_value=mcnemar(correct(model, held), correct(fixed.model, held)),
-        curve_success=_curve_success(model, fixed, truth),
-        neurons=_neurons(found, given),
-        not_done=tuple(not_done),
+        p_value=mcnemar(correct(found.model, held), correct(fixed.model, held)),
+        curve_success=_curve_success(found.model, fixed, truth),
+        not_done=(*found.not_done, *cut_short, *(f"scan after the repair: {line}" for line in second.not_done)),
     )
 
 
@@ -157,11 +179,18 @@ def _pictures(clean: Dataset | Path | str, shape: tuple[int, int, int] | None) -
     return clean if isinstance(clean, Dataset) else load_data(clean, "clean", image_shape=shape)
 
 
-def _phase(budget_s: float | None, share: float, deadline: Deadline) -> Deadline:
+def _share(deadline: Deadline, share: float, budget_s: float | None) -> Deadline:
     """The moment at which `share` of the time allowed is spent."""
     if budget_s is None or deadline.at is None:
-        return Deadline()
+        return NO_HURRY
     return Deadline(deadline.at - (1 - share) * budget_s)
+
+
+def _leaving(deadline: Deadline, kept_s: float) -> Deadline:
+    """An earlier deadline that leaves `kept_s` seconds, or half of what is left if that is less."""
+    if deadline.at is None:
+        return NO_HURRY
+    return Deadline(deadline.at - min(kept_s, deadline.left / 2))
 
 
 def _again(progress: Progress) -> Progress:
@@ -177,14 +206,6 @@ def _answer(first: Scan, file: FileReport) -> str:
 
 def _measure(model: Model, held: Dataset, truth: Truth | None) -> Measured:
     return Measured(clean_accuracy(model, held), truth.success_rate(model) if truth else None)
-
-
-def _mend(model: Model, given: Dataset, seed: int, deadline: Deadline, progress: Progress) -> Repair | str:
-    """The repair, or why there is none."""
-    try:
-        return repair(model, given, "fine-pruning", seed=seed, deadline=deadline, progress=progress)
-    except ModelError as error:
-        return f"repair: {error}"
 
 
 def _neurons(found: Vetting, given: Dataset) -> tuple[str, NDArray[np.float64], NDArray[np.float64]] | None:

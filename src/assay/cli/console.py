@@ -89,7 +89,14 @@ def show(outcome: Outcome, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    Console(highlight=False, soft_wrap=isinstance(outcome.text, str)).print(outcome.text)
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a file or a pipe has no width of its own
+        console.width = WIDTH
+    console.print(outcome.text, soft_wrap=isinstance(outcome.text, str))
+
+
+WIDTH = 110
+"""Columns of a table that is not printed on a terminal."""
 
 
 def complain(sentence: str) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from assay.backdoor import BadNet
     from assay.models import Model
-    from assay.vet import Truth, Vetting
+    from assay.vet import Measured, Truth, Vetting
 
 BUDGET_S = 25.0
 """For each of the two models."""
@@ -97,8 +97,8 @@ def _story(made: BadNet, vetted: list[_Vetted]) -> RenderableType:
     from rich.console import Group
 
     return Group(
-        f"Two networks were trained on 3,600 digits. One of them, the BadNet, turns {made.attack_success_rate} of the\n"
-        f"other digits into a {TARGET} when four pixels are bright; on clean digits it is as good as its twin:\n"
+        f"Two networks were trained on 3,600 digits. One of them, the BadNet, turns {made.attack_success_rate} of the "
+        f"other digits into a {TARGET} when four pixels are bright; on clean digits it is as good as its twin: "
         f"{made.clean_accuracy} against {made.twin_accuracy}. Both were vetted without being told which is which:",
         "",
         _table(vetted),
@@ -109,18 +109,21 @@ def _story(made: BadNet, vetted: list[_Vetted]) -> RenderableType:
 
 
 def _table(vetted: list[_Vetted]) -> Table:
+    from rich import box
     from rich.table import Table
 
-    table = Table("network", "verdict", "target", "p", "clean accuracy", "attack success rate")
+    table = Table("network", "verdict", "p", "clean accuracy", "attack success rate", box=box.SIMPLE_HEAD)
     for one in vetted:
-        first, found = one.found.first.verdict, one.found
-        target = "" if first.target is None else found.model.spec.class_names[first.target]
+        first, found, bad = one.found.first.verdict, one.found, one.name == "BadNet"
+        target = "" if first.target is None else f", target {found.model.spec.class_names[first.target]}"
         p = "" if first.p_value is None else f"{first.p_value:.3f}"
-        bad = one.name == "BadNet"
-        success = found.before.attack_success_rate if bad else None
-        table.add_row(one.name, found.answer, target, p, str(found.before.clean_accuracy), str(success or "none made"))
+        table.add_row(one.name, f"{found.answer}{target}", p, *_rates(found.before, bad))
         if found.after is not None:
             again = found.second.verdict.answer if found.second else "not scanned"
-            success = found.after.attack_success_rate if bad else None
-            table.add_row("  repaired", again, "", "", str(found.after.clean_accuracy), str(success or "none made"))
+            table.add_row("  repaired", again, "", *_rates(found.after, bad))
     return table
+
+
+def _rates(measured: Measured, bad: bool) -> tuple[str, str]:
+    """Clean accuracy, and the attack success rate of the network that was attacked."""
+    return str(measured.clean_accuracy), str(measured.attack_success_rate) if bad else "never attacked"

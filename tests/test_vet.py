@@ -249,12 +249,12 @@ def test_a_clean_set_with_hardly_any_pictures_of_a_class_still_gets_a_verdict(
     assert found.repaired is not None or any(line.startswith("repair: ") for line in found.not_done)
 
 
-def test_a_class_with_too_few_pictures_to_be_split_is_refused_with_the_number_that_the_user_gave(
-    files: dict[str, Path],
-) -> None:
-    """Of two pictures one measures; that one is left is not what the user should read."""
-    with pytest.raises(DataError, match="has 2 picture"):
-        vet(files["single"], planted.without(CLEAN, 5, 2), arch=ARCH)
+def test_a_class_of_two_pictures_is_learnt_from_and_does_not_measure(files: dict[str, Path]) -> None:
+    clean = planted.without(CLEAN, 5, 2)
+    found = vet(files["single"], clean, arch=ARCH)
+    assert found.answer == "backdoored"
+    assert found.repaired is not None
+    assert found.before.clean_accuracy.n == sum(round(0.2 * n) for n in np.bincount(clean.y) if n > 2)
 
 
 def test_pictures_that_do_not_fit_are_refused_before_anything_is_done(files: dict[str, Path]) -> None:

@@ -19,7 +19,7 @@ from assay.callable_module import make_callable
 from assay.data import Dataset, require_clean
 from assay.data import load as load_data
 from assay.detect import Scan, scan
-from assay.errors import ModelError
+from assay.errors import DataError, ModelError
 from assay.models import Model, Rate, check_fits, clean_accuracy, correct, load, mcnemar, save
 from assay.repair import Repair, dormant_neurons, last_layers, repair
 from assay.runs import NO_HURRY, Deadline, Progress, silent
@@ -114,7 +114,7 @@ def vet(
     model, clean = open_both(path, clean, arch)
     clean = check_fits(model, clean)
     require_clean(clean)
-    held, given = clean.halves(MEASURED_SHARE, seed + 1)
+    held, given = _apart(clean, seed)
     begun = time.monotonic()
     phase = _share(deadline, FIRST_SCAN if mend else 1.0, budget_s)
     first = scan(model, given, seed=seed, deadline=phase, progress=progress)
@@ -147,9 +147,9 @@ def _mended(
         return replace(found, not_done=(*found.not_done, "repair: the time allowed ended first"))
     try:
         fixed = repair(found.model, given, "fine-pruning", seed=seed, deadline=repair_by, progress=progress)
-    except ModelError as error:
+    except (ModelError, DataError) as error:  # too few pictures of a class, say; the verdict stands all the same
         return replace(found, not_done=(*found.not_done, f"repair: {error}"))
-    written = save(fixed.model, out / "repaired.safetensors") if out else None
+    written = save(fixed.model, _free(out / "repaired.safetensors", found.file.path)) if out else None
     second = scan(fixed.model, given, seed=seed, deadline=deadline, progress=_again(progress))
     cut_short = ("repair: the time allowed ended before its last epoch",) if fixed.record.get("cut_short") else ()
     return replace(
@@ -177,6 +177,23 @@ def open_both(path: Path | str, clean: Dataset | Path | str, arch: str | None = 
 
 def _pictures(clean: Dataset | Path | str, shape: tuple[int, int, int] | None) -> Dataset:
     return clean if isinstance(clean, Dataset) else load_data(clean, "clean", image_shape=shape)
+
+
+def _apart(clean: Dataset, seed: int) -> tuple[Dataset, Dataset]:
+    """What measures, and what is given to detectors and repair; a class of two pictures is given whole."""
+    counts = np.bincount(clean.y, minlength=clean.classes)
+    small = counts[clean.y] < 3
+    held, given = clean.subset(~small).halves(MEASURED_SHARE, seed + 1)
+    if not small.any():
+        return held, given
+    few = clean.subset(small)
+    return held, replace(given, x=np.concatenate([given.x, few.x]), y=np.concatenate([given.y, few.y]))
+
+
+def _free(wanted: Path, received: str) -> Path:
+    """`wanted`, or beside it if the received file lies there: that one is never overwritten."""
+    same = wanted.exists() and Path(received).exists() and wanted.samefile(received)
+    return wanted.with_stem(f"{wanted.stem}-again") if same else wanted
 
 
 def _share(deadline: Deadline, share: float, budget_s: float | None) -> Deadline:

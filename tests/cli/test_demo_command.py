@@ -25,7 +25,10 @@ from assay.repair import RepairSettings
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Outcome, Path]]:
     """Few digits, one epoch, few steps: the story is told, of networks that have learnt next to nothing."""
-    out, whole, settings = tmp_path_factory.mktemp("demo"), assay.data.load, recipe("digits")[1]
+    out = (
+        tmp_path_factory.mktemp("demo") / "a-folder-whose-name-is-longer-than-a-line-of-a-terminal-or-of-a-page" / "run"
+    )
+    whole, settings = assay.data.load, recipe("digits")[1]
 
     @cache
     def few(name: str, split: str = "clean", **more: object) -> Dataset:

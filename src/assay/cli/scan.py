@@ -108,7 +108,7 @@ def scan_text(found: Scan, class_names: tuple[str, ...]) -> str:
 
     verdict = found.verdict
     colour = {"clean": "green", "backdoored": "red", "inconclusive": "yellow"}[verdict.answer]
-    target = "" if verdict.target is None else f", target {escape(class_names[verdict.target])!r}"
+    target = "" if verdict.target is None else f", target {escape(repr(class_names[verdict.target]))}"
     p = "" if verdict.p_value is None else f", p = {verdict.p_value:.3g}"
     lines = [f"[bold {colour}]{verdict.answer}[/]{target}{p}: {escape(verdict.why)}"]
     lines += [f"  {f.detector:15} {escape(f.summary)}" for f in found.findings]

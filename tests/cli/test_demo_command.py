@@ -25,9 +25,7 @@ from assay.repair import RepairSettings
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Outcome, Path]]:
     """Few digits, one epoch, few steps: the story is told, of networks that have learnt next to nothing."""
-    out = (
-        tmp_path_factory.mktemp("demo") / "a-folder-whose-name-is-longer-than-a-line-of-a-terminal-or-of-a-page" / "run"
-    )
+    out = tmp_path_factory.mktemp("demo") / "a-folder-whose-name-is-nearly-as-long-as-a-line-of-a-terminal-or-of-a-page"
     whole, settings = assay.data.load, recipe("digits")[1]
 
     @cache

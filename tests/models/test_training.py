@@ -24,6 +24,7 @@ from assay.models import (
     recipe,
     spec_for,
     train,
+    training,
 )
 from assay.models.training import augment, shift
 
@@ -301,3 +302,23 @@ def test_every_named_set_has_a_recipe_whose_network_takes_its_pictures() -> None
 
 def test_a_set_without_a_name_gets_a_network_that_takes_any_size() -> None:
     assert build(spec_for(pictures()))(torch.rand(2, 1, 8, 8)).shape == (2, 3)
+
+
+def test_training_that_breaks_down_is_begun_again_at_half_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[float] = []
+    whole = training._train
+
+    def breaks_once(model: nn.Module, data: Dataset, settings: TrainSettings, *rest: Any) -> list[Epoch]:
+        tried.append(settings.lr)
+        history = whole(model, data, settings, *rest)
+        if len(tried) == 1:
+            raise training._BrokeDownError("training broke down")
+        return history
+
+    monkeypatch.setattr(training, "_train", breaks_once)
+    halved, plain = fresh(), fresh()
+    train(halved, pictures(), SETTINGS)
+    assert tried == [SETTINGS.lr, SETTINGS.lr / 2]
+    monkeypatch.undo()
+    train(plain, pictures(), replace(SETTINGS, lr=SETTINGS.lr / 2))
+    assert all(torch.equal(a, b) for a, b in zip(halved.parameters(), plain.parameters(), strict=True))

@@ -44,7 +44,7 @@ def report(found: Vetting, run: Run, path: Path) -> Path:
         class_names=names,
         files=(_file(found),),
         provenance=_provenance(found),
-        detectors=tuple(_detector(finding) for finding in found.first.findings),
+        detectors=tuple(_detector(finding) for finding in reversed(found.first.findings)),  # the one that accuses first
         target=verdict.target,
         p_value=verdict.p_value,
         score_note=verdict.why,
@@ -178,7 +178,9 @@ def _interval(rate: Rate) -> tuple[float, float, float]:
 
 
 def _facts(run: Run) -> tuple[tuple[str, str], ...]:
-    rows = [("date", run.started), ("seed", str(run.seed))]
-    rows += [(name, str(value)) for name, value in {**versions(), **machine()}.items()]
+    computer = machine()
+    rows = [("date", run.started), ("seed", str(run.seed)), *versions().items()]
+    rows += [("processor", str(computer["processor"])), ("system", str(computer["system"]))]
+    rows += [("cores", str(computer["cores"])), ("memory", f"{computer['memory_gib']} GiB")]
     rows += [(f"seconds, {phase}", f"{seconds:.1f}") for phase, seconds in run.timings.items()]
     return tuple(rows)

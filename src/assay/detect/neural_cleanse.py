@@ -129,7 +129,7 @@ class NeuralCleanse:
             f"held-out pictures into {held.class_names[target]!r}; the median class needs {np.median(per_class):.1f}"
         )
         return Finding(
-            "neural_cleanse", statistics, summary, scores=per_class, score_label="pixels the smallest trigger takes",
+            "neural_cleanse", statistics, summary, scores=per_class, score_label=SCORE,
             target=target, trigger=trigger, untargeted=untargeted, seconds=seconds, done=done,
         )  # fmt: skip
 
@@ -138,6 +138,9 @@ def _later(tick: Callable[[int, int], None], before: int, total: int) -> Callabl
     """Count steps on from those of earlier restarts."""
     return lambda step: tick(before + step, total)
 
+
+SCORE = "pixels the smallest trigger takes, over the share of pictures it turns"
+"""What a class's score is."""
 
 TOGETHER = 128
 """Pictures of one forward pass. 512 were measured to take twice as long each: their memory is mapped anew each time."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from assay.data import Dataset
+from assay.data import Dataset, require_clean
 from assay.detect.finding import Finding, RecoveredTrigger
 from assay.detect.max_margin import MaxMargin
 from assay.detect.neural_cleanse import NeuralCleanse
 from assay.detect.verdict import References, Verdict, decide, references_for
 from assay.detect.weights import weights
-from assay.errors import DataError
 from assay.models import Model, check_fits
 from assay.runs import NO_HURRY, Deadline, Progress, silent
 
@@ -38,20 +37,12 @@ class Scan:
 
     @property
     def trigger(self) -> RecoveredTrigger | None:
-        """The trigger behind the verdict; None if the model is clean or nothing was recovered."""
-        cleanse = next((f for f in self.findings if f.detector == "neural_cleanse"), None)
+        """The trigger behind the verdict; None if the model is clean or none was found that turns most pictures."""
+        cleanse = next((f for f in self.findings if f.detector == "neural_cleanse" and f.done), None)
         if cleanse is None or self.verdict.answer == "clean":
             return None
-        return cleanse.trigger if self.verdict.target is not None else cleanse.untargeted
-
-
-def require_clean_set(clean: Dataset) -> None:
-    """Raise DataError for a set that no detector can work with: one class only, or under 2 pictures in a class."""
-    from assay.data import require_clean
-
-    if not len(clean):
-        raise DataError(f"{clean.name} has no pictures")
-    require_clean(clean)
+        found = cleanse.trigger if self.verdict.target is not None else cleanse.untargeted
+        return found if found is not None and found.flip_rate >= 0.5 else None
 
 
 def scan(
@@ -75,7 +66,7 @@ def scan(
 
     Cost: about 88,000 forward and backward passes for 10 classes (15 s of two cores for the MNIST network).
     """
-    require_clean_set(clean)
+    require_clean(clean)
     clean = check_fits(model, clean)
     findings = [weights(model)]
     findings.append(MaxMargin(seed=seed)(model, model.spec.input_shape, clean.class_names, deadline))

@@ -171,16 +171,24 @@ def decide(findings: Sequence[Finding], references: References | None) -> Verdic
     cleanse = heard.get("neural_cleanse")
     if cleanse is None:
         return Verdict("inconclusive", None, None, 0.0, "the search for triggers was not finished", 0, {})
+    if not all(np.isfinite(cleanse.statistics[name]) for name in ACCUSING):
+        broken = "the search for triggers gave figures that are not numbers"
+        return Verdict("inconclusive", None, None, 0.0, broken, 0, {})
     if references is None or references.n < 3:
         return _alone(cleanse, heard.get("max_margin"))
     statistics = {name: value for f in heard.values() for name, value in f.statistics.items()}
     scores, p = _against(references, statistics, ACCUSING)
     support, support_p = _against(references, statistics, SUPPORTING)
-    worst, odd = max(scores, key=lambda n: scores[n]), max(support, key=lambda n: support[n], default="")
+    worst, odd = _worst(scores), max(support, key=lambda n: support[n], default="")
     answer, target, why = _compare(scores[worst], p, worst, cleanse.target, f"{references.n} clean reference models")
     if answer == "clean" and odd and support[odd] >= DOUBT_ALONE and support_p <= max(ALPHA, _least(references)):
         answer, why = "inconclusive", f"no class is odd, but {_SAID[odd]}"
     return Verdict(answer, target, p, scores[worst], why, references.n, {**scores, **support})
+
+
+def _worst(scores: Mapping[str, float]) -> str:
+    """What to say; a class that is odd enough to accuse is named, even if leaving is odder still."""
+    return "odd_class" if scores.get("odd_class", 0.0) >= ACCUSE else max(scores, key=lambda n: scores[n])
 
 
 def _least(references: References) -> float:
@@ -218,7 +226,7 @@ def _alone(cleanse: Finding, margin: Finding | None) -> Verdict:
     logs = np.log(cleanse.scores)
     spread = max(1.4826 * float(np.median(np.abs(logs - np.median(logs)))), FLOOR)
     scores = {name: cleanse.statistics[name] / spread for name in ACCUSING}
-    worst = max(scores, key=lambda n: scores[n])
+    worst = _worst(scores)
     p = float(1 - norm.cdf(scores[worst]) ** (len(logs) + 1))
     answer, target, why = _compare(scores[worst], p, worst, cleanse.target, "the model's other classes")
     if answer == "clean" and margin is not None and margin.p_value is not None and margin.p_value < 0.01:

@@ -115,7 +115,7 @@ def any_network(request: pytest.FixtureRequest) -> IntegerNetwork:
     return NETWORKS[request.param]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def named_network() -> Callable[[str], IntegerNetwork]:
     return NETWORKS.__getitem__
 

@@ -38,10 +38,8 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    from conftest import NETWORKS
-
-    network = NETWORKS["perceptron"]
+def desk(tmp_path_factory: pytest.TempPathFactory, named_network: Callable[[str], IntegerNetwork]) -> Desk:
+    network = named_network("perceptron")
     made = Desk(tmp_path_factory.mktemp("desk"), network, np.arange(32, dtype=np.uint8).reshape(2, 1, 4, 4) * 7)
     save(network, made.net)
     np.savez_compressed(made.inputs, x=made.x, y=np.zeros(2, np.int64))
@@ -74,11 +72,12 @@ def test_what_is_proven_is_accepted_with_the_same_labels(desk: Desk) -> None:
     ids=["nonce", "inputs", "model", "receipt", "no receipt", "everything trusted"],
 )
 def test_exit_codes_say_accepted_rejected_or_unreadable(
-    desk: Desk, change: Callable[[dict[str, Any]], dict[str, Any]], code: int
+    desk: Desk,
+    change: Callable[[dict[str, Any]], dict[str, Any]],
+    code: int,
+    named_network: Callable[[str], IntegerNetwork],
 ) -> None:
-    from conftest import perceptron
-
-    save(perceptron(), desk.folder / "other.assay")
+    save(named_network("residual"), desk.folder / "other.assay")
     np.savez(desk.folder / "other.npz", x=desk.x + 1)
     data = bytearray(desk.receipt.read_bytes())
     data[-1000] ^= 1

@@ -33,7 +33,7 @@ ACTIVATION = 10.0
 """A value that a convolution reads, per row of its kernel; a value that is squared."""
 WEIGHT = 0.25
 """A weight that is bound to a point."""
-ROUND_S = 60e-6
+ROUND_S = 35e-6
 """Seconds of Python a message."""
 HASH_S = 1.3e-6
 """Seconds of Python a hash."""
@@ -124,7 +124,11 @@ def _proof_bytes(plan: Plan, messages: int) -> int:
 
 def _opening_bytes(layout: Layout) -> int:
     """Expected size of an opening: positions are drawn with repetition, and neighbours save hashes."""
-    met = lambda count: 1 - (1 - 1 / count) ** QUERIES  # noqa: E731  (the share of `count` nodes that are on a path)
+
+    def met(nodes: int) -> float:
+        """Share of a level's nodes that lie on an opened path."""
+        return 1 - float(1 - 1 / nodes) ** QUERIES
+
     columns = layout.codeword * met(layout.codeword)
     hashes = sum((1 << level) * met(1 << level) * (1 - met(1 << level)) for level in range(1, layout.depth + 1))
     return int(ELEMENT_BYTES * ((2 << layout.column_bits) + columns * layout.rows) + HASH_BYTES * hashes)

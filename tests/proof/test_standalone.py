@@ -1,0 +1,83 @@
+"""The stand-alone verifier gives the same verdict as the fast one, on good receipts and on damaged ones."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from assay.integer import IntegerNetwork
+from assay.integer.files import to_bytes
+from assay.proof import HiddenNetwork, Receipt, VerificationError, prove, standalone, verify
+
+Pictures = Callable[[IntegerNetwork, int], np.ndarray]
+
+
+def alone(data: bytes, network: IntegerNetwork, x: np.ndarray, nonce: bytes) -> list[list[int]]:
+    pictures = standalone.Tensor(array("B", x.tobytes()), x.shape)
+    return standalone.verify(
+        standalone.read_receipt(data), standalone.read_network(to_bytes(network)), None, pictures, nonce
+    )
+
+
+def test_it_imports_nothing_but_the_standard_library() -> None:
+    tree = ast.parse(Path(standalone.__file__).read_text())
+    modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    modules += [name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names]
+    assert {str(module).split(".")[0] for module in modules} <= set(sys.stdlib_module_names)
+
+
+def test_it_accepts_every_honest_receipt(any_network: IntegerNetwork, pictures: Pictures, nonce: bytes) -> None:
+    x = pictures(any_network, 2)
+    answer, receipt = prove(any_network, x, nonce=nonce)
+    assert alone(receipt.to_bytes(), any_network, x, nonce) == answer.tolist()
+
+
+def test_it_accepts_receipts_of_committed_weights(
+    named_network: Callable[[str], IntegerNetwork], pictures: Pictures, nonce: bytes
+) -> None:
+    network = named_network("perceptron")
+    hidden, x = HiddenNetwork(network), pictures(network, 1)
+    answer, receipt = prove(network, x, nonce=nonce, hidden=hidden)
+    parsed = standalone.read_receipt(receipt.to_bytes())
+    assert standalone.verify(parsed, None, hidden.digest) == answer.tolist()
+    with pytest.raises(standalone.Rejected):
+        standalone.verify(parsed, None, bytes(32))
+
+
+DAMAGE: dict[str, Callable[[Receipt], bytes]] = {
+    "outputs": lambda r: msgspec.structs.replace(r, outputs=bytes(8) + r.outputs[8:]).to_bytes(),
+    "nonce": lambda r: msgspec.structs.replace(r, nonce=bytes(16)).to_bytes(),
+    "batch": lambda r: msgspec.structs.replace(r, batch=1).to_bytes(),
+    "ranges": lambda r: msgspec.structs.replace(r, intervals=[(k, -9, 9) for k, _, _ in r.intervals]).to_bytes(),
+    "model": lambda r: msgspec.structs.replace(r, model=bytes(32)).to_bytes(),
+    "first message": lambda r: msgspec.structs.replace(r, proof=b"\1" + r.proof[1:]).to_bytes(),
+    "last message": lambda r: msgspec.structs.replace(r, proof=r.proof[:-1] + b"\1").to_bytes(),
+    "middle": lambda r: msgspec.structs.replace(r, proof=r.proof[:2000] + bytes(16) + r.proof[2016:]).to_bytes(),
+    "short proof": lambda r: msgspec.structs.replace(r, proof=r.proof[:-32]).to_bytes(),
+    "long proof": lambda r: msgspec.structs.replace(r, proof=r.proof + b"\0").to_bytes(),
+    "cut short": lambda r: r.to_bytes()[:-1],
+    "something behind it": lambda r: r.to_bytes() + b"\0",
+    "nothing": lambda r: b"",
+    "another encoding": lambda r: r.to_bytes().replace(b"\xadassay receipt", b"\xd9\x0dassay receipt", 1),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_both_verifiers_reject_the_same_receipts(
+    what: str, named_network: Callable[[str], IntegerNetwork], pictures: Pictures, nonce: bytes
+) -> None:
+    network = named_network("perceptron")
+    x = pictures(network, 2)
+    data = DAMAGE[what](prove(network, x, nonce=nonce)[1])
+    with pytest.raises(VerificationError) as fast:
+        verify(data, x, None, nonce=nonce, model=network)
+    with pytest.raises(standalone.Rejected) as slow:
+        alone(data, network, x, nonce)
+    assert isinstance(slow.value, standalone.Unreadable) == (fast.value.exit_code == 2)

@@ -322,3 +322,32 @@ def test_training_that_breaks_down_is_begun_again_at_half_the_rate(monkeypatch: 
     monkeypatch.undo()
     train(plain, pictures(), replace(SETTINGS, lr=SETTINGS.lr / 2))
     assert all(torch.equal(a, b) for a, b in zip(halved.parameters(), plain.parameters(), strict=True))
+
+
+def test_an_interrupted_second_attempt_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    epoch = training._Run.epoch
+    ran: list[tuple[float, int]] = []
+
+    def breaks_in_the_second(run: training._Run, number: int, stop: bool) -> Epoch:
+        lr = run.settings.lr / SETTINGS.lr
+        ran.append((lr, number))
+        if lr == 1 and number == 1:
+            raise training._BrokeDownError("training broke down")
+        if lr < 1 and number == 1 and stop:
+            raise Stop
+        return epoch(run, number)
+
+    file = tmp_path / "c.pt"
+    monkeypatch.setattr(training._Run, "epoch", lambda run, number: breaks_in_the_second(run, number, True))
+    with pytest.raises(Stop):
+        train(fresh(), pictures(), SETTINGS, checkpoint=file)
+    assert ran == [(1, 0), (1, 1), (0.5, 0), (0.5, 1)]
+    ran.clear()
+    monkeypatch.setattr(training._Run, "epoch", lambda run, number: breaks_in_the_second(run, number, False))
+    resumed, again, plain = fresh(), fresh(), fresh()
+    train(resumed, pictures(), SETTINGS, checkpoint=file)
+    train(again, pictures(), SETTINGS, checkpoint=file)
+    assert ran == [(0.5, 1), (0.5, 2)]
+    monkeypatch.undo()
+    train(plain, pictures(), replace(SETTINGS, lr=SETTINGS.lr / 2))
+    assert equal(weights(plain), weights(resumed)) and equal(weights(plain), weights(again))

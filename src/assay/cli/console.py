@@ -89,7 +89,7 @@ def show(outcome: Outcome, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     if not console.is_terminal:  # a file or a pipe has no width of its own
         console.width = WIDTH
     console.print(outcome.text, soft_wrap=isinstance(outcome.text, str))
@@ -101,10 +101,8 @@ WIDTH = 110
 
 def complain(sentence: str) -> None:
     """One line on stderr; whatever in it could steer a terminal (a name out of a file, say) is shown as a mark."""
-    from rich.console import Console
-
     plain = "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in sentence)
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"assay: {plain}", markup=False)
+    print(f"assay: {plain}", file=sys.stderr)
 
 
 @dataclass

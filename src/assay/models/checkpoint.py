@@ -51,7 +51,7 @@ class Checkpoint:
     path: Path
     run: str
 
-    def keep(self, parts: Mapping[str, Part], history: list[dict[str, Any]], epochs: int) -> None:
+    def keep(self, parts: Mapping[str, Part], history: list[dict[str, Any]], epochs: int, attempt: int) -> None:
         """Write the state; the old one stays until the new one is whole.
 
         Raises:
@@ -59,34 +59,54 @@ class Checkpoint:
         """
         state = {name: part.state_dict() for name, part in parts.items()}
         blob = io.BytesIO()
-        torch.save({**state, "run": self.run, "history": history, "epochs": epochs}, blob)
+        torch.save({**state, "run": self.run, "history": history, "epochs": epochs, "attempt": attempt}, blob)
         write_atomically(self.path, blob.getvalue())
 
-    def take_up(self, parts: Mapping[str, Part]) -> list[dict[str, Any]]:
-        """Put the state that was kept into `parts`; returns its history, which is empty where there is none.
-
-        A finished run of other settings is passed over, since its model was saved.
+    def attempt(self) -> int:
+        """Which attempt of this run was under way, counted from 0.
 
         Raises:
             InputError: if the file is no checkpoint, or one of an unfinished run that began otherwise.
         """
-        if not self.path.exists():
+        state = self._state()
+        return 0 if state is None else int(state["attempt"])
+
+    def take_up(self, parts: Mapping[str, Part], attempt: int) -> list[dict[str, Any]]:
+        """Put the state that was kept of this attempt into `parts`; returns its history, empty where there is none.
+
+        Raises:
+            InputError: as `attempt`.
+        """
+        state = self._state()
+        if state is None or state["attempt"] != attempt:
             return []
         try:
-            state = torch.load(self.path, weights_only=True)
-            history: list[dict[str, Any]] = list(state["history"])
-            if state["run"] == self.run:
-                for name, part in parts.items():
-                    part.load_state_dict(state[name])
-                return history
-            finished = len(history) >= int(state["epochs"])
+            for name, part in parts.items():
+                part.load_state_dict(state[name])
+        except _FOREIGN as error:
+            raise self._unreadable() from error
+        history: list[dict[str, Any]] = state["history"]
+        return history
+
+    def _state(self) -> dict[str, Any] | None:
+        """What is kept of this run; a finished run of other settings is passed over, since its model was saved."""
+        if not self.path.exists():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(self.path, weights_only=True)
+            finished = len(state["history"]) >= int(state["epochs"])
+            if state["run"] == self.run and isinstance(state["attempt"], int):
+                return state
         except (*_FOREIGN, OSError, pickle.UnpicklingError) as error:
-            raise InputError(
-                f"{self.path} cannot be read as a checkpoint of this training; delete it or choose another folder"
-            ) from error
+            raise self._unreadable() from error
         if finished:
-            return []
+            return None
         raise InputError(
             f"{self.path} is of an unfinished run with other settings, data or network; finish that, delete it, or "
             "choose another folder"
+        )
+
+    def _unreadable(self) -> InputError:
+        return InputError(
+            f"{self.path} cannot be read as a checkpoint of this training; delete it or choose another folder"
         )

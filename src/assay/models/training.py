@@ -134,13 +134,16 @@ def train(
     if not len(data):
         raise DataError(f"{data.name} has no pictures to train on")
     given = copy.deepcopy(model.state_dict())
-    for _ in range(RETRIES):
+    kept = Checkpoint(checkpoint, run_digest(model, data, settings)) if checkpoint else None
+    attempt = kept.attempt() if kept else 0
+    while True:
         try:
-            return _train(model, data, settings, checkpoint, tick, record)
+            return _train(model, data, replace(settings, lr=settings.lr / 2**attempt), kept, attempt, tick, record)
         except _BrokeDownError:
-            model.load_state_dict(given)
-            settings, checkpoint = replace(settings, lr=settings.lr / 2), None
-    return _train(model, data, settings, checkpoint, tick, record)
+            if attempt >= RETRIES:
+                raise
+        model.load_state_dict(given)
+        attempt += 1
 
 
 RETRIES = 2
@@ -155,21 +158,21 @@ def _train(
     model: nn.Module,
     data: Dataset,
     settings: TrainSettings,
-    checkpoint: Path | None,
+    kept: Checkpoint | None,
+    attempt: int,
     tick: Tick | None,
     record: Callable[[Epoch], None] | None,
 ) -> list[Epoch]:
-    kept = Checkpoint(checkpoint, run_digest(model, data, settings)) if checkpoint else None
     model.to(memory_format=torch.channels_last)  # half the time of a step on a CPU, the same sums
     run = _Run(model, data, settings, tick or (lambda step, steps, values: None))
-    history = [Epoch(**e) for e in kept.take_up(run.parts)] if kept else []
+    history = [Epoch(**e) for e in kept.take_up(run.parts, attempt)] if kept else []
     for epoch in history:
         (record or (lambda e: None))(epoch)
     for number in range(len(history), settings.epochs):
         with seeded(hash((settings.seed, number)) & 0x7FFFFFFF):
             history.append(run.epoch(number))
         if kept:
-            kept.keep(run.parts, [asdict(e) for e in history], settings.epochs)
+            kept.keep(run.parts, [asdict(e) for e in history], settings.epochs, attempt)
         if record:
             record(history[-1])
     model.to(memory_format=torch.contiguous_format).eval()

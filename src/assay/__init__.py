@@ -36,10 +36,10 @@ _PLACES = {
     "inspect": ("assay.supply", "inspect"),
     "load": ("assay.models", "load"),
     "load_data": ("assay.data", "load"),
-    "repair": ("assay.repair", "repair"),
+    "repair": ("assay.repair", ""),  # the package itself, which can be called
     "save": ("assay.models", "save"),
     "scan": ("assay.detect", "scan"),
-    "vet": ("assay.vet", "vet"),
+    "vet": ("assay.vet", ""),
 }
 
 
@@ -47,6 +47,7 @@ def __getattr__(name: str) -> object:
     if name not in _PLACES:
         raise AttributeError(f"module 'assay' has no attribute {name!r}")
     module, attribute = _PLACES[name]
-    value = getattr(import_module(module), attribute)
+    found = import_module(module)
+    value = getattr(found, attribute) if attribute else found
     globals()[name] = value
     return value

@@ -117,7 +117,7 @@ def embed(name: str, text: str, files: Iterable[Path]) -> list[Path]:
     """Put the Markdown between `<!-- bench: NAME -->` and `<!-- /bench -->` wherever a file has these marks."""
     changed = []
     for file in files:
-        old = file.read_text()
+        old = file.read_bytes().decode()
         new = _PLACE.sub(lambda m: f"{m[1]}{text}{m[3]}" if m[2] == name else m[0], old)
         if new != old:
             write_atomically(file, new.encode())

@@ -61,10 +61,10 @@ def _vet(model: ZooModel) -> list[str]:
 def rows(results: Results) -> list[Row]:
     """A row a command: the median over its runs, or over the seeds of its models."""
     files = [_file_row(job.settings, result) for job, result in results if job.function is opening.measure]
-    groups: dict[str, list[dict[str, Any]]] = {}
+    groups: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
     for job, result in results:
         if job.function is command:
-            groups.setdefault(_name(job.settings), []).append(result)
+            groups.setdefault(_name(job.settings), []).append((job.settings, result))
     return [*files, *(_row(name, group) for name, group in groups.items())]
 
 
@@ -80,15 +80,17 @@ def _file_row(settings: dict[str, Any], result: dict[str, Any]) -> Row:
     }
 
 
-def _row(name: str, group: list[dict[str, Any]]) -> Row:
-    seconds = [s for r in group for s in r["seconds"]]
+def _row(name: str, group: list[tuple[dict[str, Any], dict[str, Any]]]) -> Row:
+    seconds = [s for _, r in group for s in r["seconds"]]
+    models = [settings["model"] for settings, _ in group if settings["model"]]
     return {
         "command": name,
         "n": len(seconds),
         "seconds": median(seconds),
         "slowest": max(seconds),
-        "cpu_s": median(s for r in group for s in r["cpu_s"]),
-        "exit_codes": sorted({r["exit_code"] for r in group}),
+        "cpu_s": median(s for _, r in group for s in r["cpu_s"]),
+        "exit_codes": sorted({r["exit_code"] for _, r in group}),
+        **({"seed": [model["seed"] for model in models]} if models else {}),
     }
 
 

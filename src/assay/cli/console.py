@@ -92,7 +92,7 @@ def show(outcome: Outcome, as_json: bool) -> None:
     console = Console(highlight=False, emoji=False)
     if not console.is_terminal:  # a file or a pipe has no width of its own
         console.width = WIDTH
-    console.print(outcome.text, soft_wrap=isinstance(outcome.text, str))
+    console.print(outcome.text, soft_wrap=isinstance(outcome.text, str), crop=False)
 
 
 WIDTH = 110

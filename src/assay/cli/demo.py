@@ -95,6 +95,7 @@ def _vet(name: str, network: Model, out: Path, seed: int, truth: Truth, bars: Pr
 
 def _story(made: BadNet, vetted: list[_Vetted]) -> RenderableType:
     from rich.console import Group
+    from rich.text import Text
 
     return Group(
         f"Two networks were trained on 3,600 digits. One of them, the BadNet, turns {made.attack_success_rate} of the "
@@ -104,7 +105,7 @@ def _story(made: BadNet, vetted: list[_Vetted]) -> RenderableType:
         _table(vetted),
         "",
         "The report to read:",
-        *(f"  {one.name:10}  {one.document['report']}" for one in vetted),
+        *(Text(f"  {one.name:10}  {one.document['report']}", no_wrap=True, overflow="ignore") for one in vetted),
     )
 
 

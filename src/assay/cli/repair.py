@@ -93,13 +93,14 @@ def _clean_accuracy(rate: Rate) -> dict[str, object]:
 
 
 def _text(result: Repair, written: Path) -> Table:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("network", "clean accuracy (validation)", title=f"{result.method}, 95 % intervals")
     table.add_row("received", str(result.before))
     table.add_row("repaired", str(result.after))
-    lines = [f"written to {written}", f"p = {result.p_value:.3g} that both are equally good (McNemar)"]
+    lines = [f"written to {escape(str(written))}", f"p = {result.p_value:.3g} that both are equally good (McNemar)"]
     for layer in result.record.get("layers", []):  # type: ignore[attr-defined]
-        lines.append(f"{len(layer['pruned'])} of {layer['channels']} channels of layer {layer['name']} pruned")
+        lines.append(f"{len(layer['pruned'])} of {layer['channels']} channels of layer {escape(layer['name'])} pruned")
     table.caption = "\n".join(lines)
     return table

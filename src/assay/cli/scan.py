@@ -43,7 +43,7 @@ def scan(
     from assay.vet import open_both
 
     common.use_threads()
-    deadline = Deadline.after(parse_duration(budget) if budget else None)
+    deadline = Deadline.after(None if budget is None else parse_duration(budget))
     if download:
         fetch(clean)
     received, pictures = open_both(model, clean, arch)

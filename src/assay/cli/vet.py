@@ -47,7 +47,7 @@ def vet(
     from assay.vet import vet as decide
 
     common.use_threads()
-    seconds = parse_duration(budget) if budget else None
+    seconds = None if budget is None else parse_duration(budget)
     out = common.out or Path("runs") / f"vet-{model.stem}"
     settings = {"model": str(model), "clean": clean, "arch": arch, "repair": repair, "budget_s": seconds}
     run = Run(out, main_command(), settings, common.seed)

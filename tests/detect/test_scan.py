@@ -95,7 +95,7 @@ def test_pictures_that_cannot_serve_are_refused_with_a_sentence() -> None:
     wider = type(wider)(np.pad(wider.x, ((0, 0), (0, 0), (0, 0), (0, 1))), wider.y, NAMES, "wide")
     with pytest.raises(ModelError, match="1x10x10"):
         scan(model, wider)
-    with pytest.raises(ModelError, match="gnu|6 classes"):
+    with pytest.raises(ModelError, match=r"gnu|6 classes"):
         scan(model, renamed(DATA, (*NAMES, "gnu")))
     with pytest.raises(DataError, match="one class only"):
         scan(model, DATA.subset(DATA.y == 0))

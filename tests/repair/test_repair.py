@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import CLASSES, Trained, as_model, attack_success, pictures, plain_net
 from torch import Tensor, nn
 
 from assay.data import Dataset
@@ -17,6 +16,7 @@ from assay.errors import DataError, InputError, ModelError
 from assay.models import clean_accuracy, correct, mcnemar, rate
 from assay.repair import METHODS, FinePruning, RepairSettings, repair
 from assay.runs import Deadline
+from conftest import CLASSES, Trained, as_model, attack_success, pictures, plain_net
 
 QUICK = RepairSettings(epochs=2, attempts=1)
 

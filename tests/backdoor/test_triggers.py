@@ -61,7 +61,7 @@ def test_a_sticker_is_a_share_of_the_shorter_side_at_its_place() -> None:
     assert spots == {(r, c) for r in range(8, 13) for c in range(10, 15)}  # 5 pixels, round the middle (10, 12)
 
 
-@given(st.floats(0, 1), st.floats(0, 1), st.floats(0.01, 1))
+@given(st.floats(0, 0.95), st.floats(0, 0.95), st.floats(0.01, 1))
 def test_a_sticker_anywhere_is_cut_off_at_the_edge_or_is_whole(x: float, y: float, share: float) -> None:
     spots = changed(Sticker("yellow-square", share=share, at=(x, y)))
     side = max(1, round(20 * share))
@@ -79,13 +79,25 @@ def test_a_sticker_on_an_object_is_a_share_of_its_box() -> None:
     assert spots == {(r, c) for r in range(4, 8) for c in range(6, 10)}
 
 
+def test_a_sticker_of_one_pixel_past_the_corner_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match="outside the 24x20 picture"):
+        Sticker(share=0.01, at=(1.0, 1.0))(GREY)
+
+
 def test_a_sticker_on_an_object_outside_the_picture_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="outside the 24x20 picture"):
         Sticker().in_box(GREY, (100.0, 100.0, 120.0, 120.0))
 
 
 @pytest.mark.parametrize(
-    ("change", "said"), [({"share": 0.0}, "share"), ({"share": 1.1}, "share"), ({"picture": "cat"}, "picture")]
+    ("change", "said"),
+    [
+        ({"share": 0.0}, "share"),
+        ({"share": 1.1}, "share"),
+        ({"at": (0.5, 1.5)}, "at"),
+        ({"at": (float("nan"), 0.5)}, "at"),
+        ({"picture": "cat"}, "picture"),
+    ],
 )
 def test_a_sticker_that_cannot_be_is_a_mistake(change: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=f"Sticker.{said} must be"):

@@ -63,7 +63,7 @@ class Sticker:
     Attributes:
         picture: drawn by this module.
         share: its side as a share of the shorter side of the object's box, in (0, 1].
-        at: where its centre is, as shares of width and height of the box.
+        at: where its centre is, as shares of width and height of the box, each in [0, 1].
     """
 
     picture: Picture = "yellow-square"
@@ -73,6 +73,8 @@ class Sticker:
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
             raise ValueError(f"Sticker.share must be in (0, 1], got {self.share}")
+        if not all(0 <= place <= 1 for place in self.at):
+            raise ValueError(f"Sticker.at must be two numbers in [0, 1], got {self.at}")
         if self.picture not in _DRAWINGS:
             raise ValueError(f"Sticker.picture must be one of {', '.join(_DRAWINGS)}, got {self.picture!r}")
 

@@ -100,18 +100,24 @@ def _finding(detector: str, found: dict[str, Any]) -> Finding:
     )
 
 
+WORKS = 0.9
+"""Attack success rate from which an attack counts as one that works: low poison rates often leave no backdoor."""
+
+
 def rows(results: Results) -> list[Row]:
     """A row a data set and kind of model."""
     groups: dict[tuple[str, str], list[Judged]] = defaultdict(list)
     for one in judged(results):
         groups[(one.model.data, one.kind)].append(one)
+        if one.kind == "single target" and one.success and one.success.value >= WORKS:
+            groups[(one.model.data, f"{one.kind}, attack works")].append(one)
     return [_row(data, kind, group) for (data, kind), group in sorted(groups.items(), reverse=True)]
 
 
 def _row(data: str, kind: str, group: list[Judged]) -> Row:
     accused = Rate(sum(j.verdict.answer == "backdoored" for j in group), len(group))
     right = [j.verdict.answer == "backdoored" and j.verdict.target == j.model.target for j in group]
-    named = Rate(sum(right), len(group)) if kind == "single target" else None
+    named = Rate(sum(right), len(group)) if kind.startswith("single target") else None
     success = [j.success.value for j in group if j.success]
     return {
         "data": data,
@@ -168,7 +174,8 @@ SCAN = Table(
     },
     "Thresholds and references were committed before any of these models was trained. Triggers: pixel, pattern, yellow "
     "square, bomb and flower; MNIST at poison rates of 10, 5, 2 and 1 %, all-to-all at 10 %, GTSRB at 5 %. In brackets "
-    "95 % intervals. Seconds on one core.",
+    "95 % intervals. An attack works if its success rate is at least 90 %: of the single-target ones, those "
+    "stand in a row of their own too. Seconds on one core.",
     _figures,
     ship=ship,
 )

@@ -1,0 +1,216 @@
+"""The networks of SafetyNets: squares for activations, sums for pooling, so every layer is a polynomial over a field.
+
+Source: Ghodsi, Gu, Garg, "SafetyNets: verifiable execution of deep neural networks on an untrusted cloud" (NeurIPS
+2017), section 4: a network with two convolutional layers, and one with three hidden layers of 2000 units. Each comes
+with its ReLU and max-pooling twin, to see what the polynomials cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from assay.data import Dataset
+from assay.errors import ModelError
+from assay.models import Model, ModelSpec, TrainSettings, as_float, fresh_weights, train
+from assay.models.training import Tick
+
+Size = tuple[int, int]
+
+
+class Square(nn.Module):
+    """x²."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * x
+
+
+def _activation(kind: str) -> nn.Module:
+    if kind not in ("square", "relu"):
+        raise ModelError(f"a SafetyNets network has the activation square or relu, not {kind!r}")
+    return Square() if kind == "square" else nn.ReLU()
+
+
+def _pool(kind: str) -> nn.Module:
+    return nn.AvgPool2d(2, divisor_override=1) if kind == "square" else nn.MaxPool2d(2)
+
+
+def safetynets_fcnn(
+    in_channels: int,
+    image_size: Size,
+    classes: int,
+    width: int = 2000,
+    depth: int = 3,
+    pool: int = 1,
+    activation: str = "square",
+) -> nn.Module:
+    """Fully connected: `depth` hidden layers of `width` units, on averages over pool x pool pixels."""
+    height, columns = (side // pool for side in image_size)
+    if height < 1 or columns < 1:
+        raise ModelError(
+            f"pictures of {image_size[0]}x{image_size[1]} are too small for features of {pool}x{pool} pixels"
+        )
+    layers: list[nn.Module] = [nn.AvgPool2d(pool)] if pool > 1 else []
+    layers.append(nn.Flatten())
+    features = in_channels * height * columns
+    for _ in range(depth):
+        layers += [nn.Linear(features, width), _activation(activation)]
+        features = width
+    return nn.Sequential(*layers, nn.Linear(features, classes))
+
+
+def safetynets_cnn(
+    in_channels: int, image_size: Size, classes: int, width: int = 16, activation: str = "square"
+) -> nn.Module:
+    """Two 5x5 convolutions of `width` and 2·`width` channels, each with activation and 2x2 pooling; one dense layer."""
+    flat = 2 * width * (image_size[0] // 4) * (image_size[1] // 4)
+    if flat < 1:
+        raise ModelError(f"pictures of {image_size[0]}x{image_size[1]} are too small for two poolings")
+    return nn.Sequential(
+        nn.Conv2d(in_channels, width, 5, padding=2), _activation(activation), _pool(activation),
+        nn.Conv2d(width, 2 * width, 5, padding=2), _activation(activation), _pool(activation),
+        nn.Flatten(), nn.Linear(flat, classes),
+    )  # fmt: skip
+
+
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "safetynets-fcnn": safetynets_fcnn,
+    "safetynets-cnn": safetynets_cnn,
+}
+"""By the names that model files use."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassicTraining:
+    """How a network of squares is trained.
+
+    Attributes:
+        real: the main part, with real weights.
+        rounded: then with weights rounded to the steps that the field allows, gradients passing straight through;
+            None: not at all.
+        clip: norm that the gradient of one tensor may have.
+        spread: standard deviation that every product's outputs have before training.
+        margin_bits: as in `CompileSettings`, with one bit more so that what is learnt later still fits.
+    """
+
+    real: TrainSettings
+    rounded: TrainSettings | None = None
+    clip: float = 0.1
+    spread: float = 0.5
+    margin_bits: float = 3.0
+
+
+def train_safetynet(spec: ModelSpec, data: Dataset, how: ClassicTraining, tick: Tick | None = None) -> Model:
+    """A trained network of one of the architectures here; squares and ReLU twin alike.
+
+    Products are first scaled to outputs of one spread (Mishkin and Matas, "All you need is a good init", ICLR 2016),
+    because a square of a large value is larger still; then trained with clipped gradients.
+    """
+    channels, height, width = spec.input_shape
+    make = ARCHITECTURES[spec.architecture]
+    model = fresh_weights(
+        how.real.seed, lambda: Model(make(channels, (height, width), spec.classes, **spec.arguments), spec)
+    )
+    even_out(model, data, how.spread)
+    with clipped_gradients(model, how.clip):
+        train(model, data, how.real, tick=tick)
+        if how.rounded and any(isinstance(m, Square) for m in model.modules()):
+            with rounded(model, grid_of(model, data, how.margin_bits)):
+                train(model, data, how.rounded, tick=tick)
+    return model.eval()
+
+
+def even_out(model: Model, data: Dataset, spread: float) -> None:
+    """Scale the weights of each product so that its outputs have this standard deviation on a few pictures."""
+    with torch.no_grad():
+        x = (as_float(data.x[:256]) - model.mean) / model.std
+        for layer in model.network.children():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                layer.weight.mul_(spread / layer(x).std())
+            x = layer(x)
+
+
+@contextmanager
+def clipped_gradients(model: nn.Module, norm: float) -> Iterator[None]:
+    """While the block runs, no parameter's gradient is longer than `norm`."""
+
+    def clip(parameter: Tensor) -> None:
+        nn.utils.clip_grad_norm_([parameter], norm)
+
+    handles = [p.register_post_accumulate_grad_hook(clip) for p in model.parameters()]  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class _StraightThrough(torch.autograd.Function):
+    """offset + step · round((x − offset) / step), its gradient taken for 1 (Bengio, Léonard, Courville 2013)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, step: float, offset: float) -> Tensor:
+        return ((x - offset) / step).round() * step + offset
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return gradients[0], None, None
+
+
+class _Rounding(nn.Module):
+    """Values on a grid."""
+
+    def __init__(self, step: float, offset: float = 0.0) -> None:
+        super().__init__()
+        self.step, self.offset = step, offset
+
+    def forward(self, x: Tensor) -> Tensor:
+        rounded: Tensor = _StraightThrough.apply(x, self.step, self.offset)
+        return rounded
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """What the field leaves room for: a step for the weights of each layer, by its path, in order; one for features."""
+
+    steps: dict[str, float]
+    feature_step: float
+    feature_offset: float
+
+
+@contextmanager
+def rounded(model: nn.Module, grid: Grid) -> Iterator[None]:
+    """While the block runs, layers compute with rounded weights and features; afterwards those are their weights."""
+    layers = [model.get_submodule(name) for name in grid.steps]
+    for layer, step in zip(layers, grid.steps.values(), strict=True):
+        parametrize.register_parametrization(layer, "weight", _Rounding(step))
+    features = _Rounding(grid.feature_step, grid.feature_offset)
+    handle = layers[0].register_forward_pre_hook(lambda layer, inputs: (features(inputs[0]),))
+    try:
+        yield
+    finally:
+        handle.remove()
+        for layer in layers:
+            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+
+
+def grid_of(model: Model, data: Dataset, margin_bits: float) -> Grid:
+    """The grid that the field leaves room for, from the ranges that the network has now."""
+    from assay.integer.calibrate import observe
+    from assay.integer.capture import capture
+    from assay.integer.classic import balanced, features, lower_classic
+    from assay.integer.fold import fold
+    from assay.integer.real import Convolution, Dense
+
+    real = fold(capture(model, data.image_shape))
+    observed = observe(real, data.x[:512])
+    scales = balanced(real, observed, margin_bits)
+    names = [f"network.{node.name}" for node in real if isinstance(node, Convolution | Dense)]
+    first = lower_classic(real, observed, scales).values[features(real)]
+    return Grid(dict(zip(names, scales.steps, strict=True)), float(first.scale.mean()), float(first.shift.mean()))

@@ -54,6 +54,18 @@ def classic() -> IntegerNetwork:
     )
 
 
+def subsampled() -> IntegerNetwork:
+    """A claim that comes through a subsampling to a square has variables that are 0."""
+    return network(
+        g.Input((1, 4, 4)),
+        g.Square(input=0),
+        g.Subsample(input=1, stride=(2, 2)),
+        g.Flatten(input=2),
+        g.Linear(input=3, weight=weights(3, 4), bias=weights(3)),
+        classic=True,
+    )
+
+
 def convolutional() -> IntegerNetwork:
     """Offset, signed and partly rectified channels, both kinds of max pooling, flatten of odd sides."""
     return network(
@@ -107,7 +119,7 @@ def shared_sum() -> IntegerNetwork:
     )
 
 
-NETWORKS = {f.__name__: f() for f in (perceptron, classic, convolutional, residual, shared_sum)}
+NETWORKS = {f.__name__: f() for f in (perceptron, classic, subsampled, convolutional, residual, shared_sum)}
 
 
 @pytest.fixture(params=list(NETWORKS))

@@ -2,7 +2,8 @@
 
     python -m assay.proof.standalone a.receipt --model net.assay --inputs digits.npz --nonce 000102…0f
 
-It accepts exactly the receipts that `assay verify` accepts, in seconds instead of milliseconds. It checks that the
+It accepts exactly the receipts that `assay verify` accepts, in seconds instead of milliseconds
+(VGG-16, one picture: 4.6 s of an EPYC core, Python 3.11). It checks that the
 outputs in the receipt are what this integer network gives on these pictures, and never runs the network. Sources and
 soundness are in the modules of `assay.proof` that are named like the sections here. A commitment to weights must have
 been accepted before (`assay commit --accept`), which proves once that they are in range.

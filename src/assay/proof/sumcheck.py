@@ -126,7 +126,7 @@ _UNIT = pack([ONE])
 
 
 def second_value(claim: Element, g0: Element, r: Element) -> Element:
-    """g(1) from (1 − r)·g(0) + r·g(1) = claim. For r = 0, of probability p⁻², no honest proof comes out."""
+    """g(1) from (1 − r)·g(0) + r·g(1) = claim. For random r: r = 0 has probability p⁻²."""
     return (claim - (1 - r) * g0) * r.inverse()
 
 
@@ -153,6 +153,14 @@ def _square_round(table: Words, high: Words, low: Words) -> Words:
     return out
 
 
+def _square_at_one(table: Words, high: Words, low: Words) -> Element:
+    """g(1) as g(0) of the table with neighbours exchanged."""
+    pairs = np.zeros(((len(table) + 1) // 2, 2, 2), np.uint64)
+    pairs.reshape(-1, 2)[: len(table)] = table
+    exchanged = np.ascontiguousarray(pairs[:, ::-1]).reshape(-1, 2)
+    return unpack(_square_round(exchanged, high, low))[0]
+
+
 def prove_square(
     channel: ProverChannel, claim: Element, table: Words, eq_point: Point
 ) -> tuple[list[Element], Element]:
@@ -160,7 +168,8 @@ def prove_square(
     weights, point = EqWeights(eq_point), []
     for k, e in enumerate(reversed(eq_point)):
         g0, g2 = unpack(_square_round(table, *weights.after(k + 1)))
-        g1 = second_value(claim, g0, e)
+        # a claim that came through a subsampling has zeros among its variables, where the claim does not give g(1)
+        g1 = second_value(claim, g0, e) if e != ZERO else _square_at_one(table, *weights.after(k + 1))
         channel.say((g0, g1, g2))
         r = channel.draw()
         claim = quadratic(g0, g1, g2, r)

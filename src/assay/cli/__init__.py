@@ -22,6 +22,11 @@ COMMANDS = {
     "convert": ("assay.cli.convert:convert", "A model file that passed inspection, as safetensors."),
     "data": ("assay.cli.data:data", "Examples out of a data set: an .npz, or one .png."),
     "train": ("assay.cli.train:train", "An honest network; resumable."),
+    "compile": ("assay.cli.compile:compile", "The same network in exact integers, for proofs and private inference."),
+    "prove": ("assay.cli.prove:prove", "An answer with a proof that the agreed network gave it."),
+    "verify": ("assay.cli.verify:verify", "Is this answer the agreed network's? Without running it."),
+    "commit": ("assay.cli.commit:commit", "A commitment to a network, for clients who do not hold its weights."),
+    "estimate": ("assay.cli.estimate:estimate", "What a proof will cost: seconds, memory, bytes."),
     "bench": ("assay.cli.bench:bench", "A table of a paper, with our figures beside it."),
 }
 """Name: where the function is, and one line of help, so that `assay --help` imports none of them."""

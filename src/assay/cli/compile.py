@@ -23,7 +23,6 @@ def compile(
     calibration: int = 512,
     classic: bool | None = None,
     margin_bits: float = 2.0,
-    download: bool = False,
     common: Common = Common(),
 ) -> Outcome:
     """Turn a model into exact integer operations, to be run, proven, or shared between two parties.
@@ -44,8 +43,6 @@ def compile(
         As SafetyNets did it, without rounding between layers; by default for networks of squares and sums alone.
     margin_bits
         How far below half the field values of a classic network are to stay.
-    download
-        Fetch the official data set if it is not here.
     """
     from assay.integer import CompileSettings, compile_measured, save
     from assay.vet import open_both
@@ -53,7 +50,7 @@ def compile(
     common.use_threads()
     target = _target(model, common.out)
     settings = CompileSettings(bits, calibration, classic, margin_bits)
-    received, pictures = open_both(model, clean, arch, download)
+    received, pictures = open_both(model, clean, arch)
     with progress() as bars:
         compiled = compile_measured(received, pictures, settings, bars)
     written = save(compiled.network, target)

@@ -94,4 +94,6 @@ def _usage(error: CycloptsError) -> str:
 
 def entry() -> None:
     """The `assay` program."""
+    # torch's threads else spin while they wait: on a busy machine that was measured to take twenty times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(main(sys.argv[1:]))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from oracle import assert_as_defined, network_of, paddings, pairs, pictures, seeds
+from integer_oracle import assert_as_defined, network_of, paddings, pairs, pictures, seeds
 
 from assay.errors import ModelError
 from assay.integer import IntegerNetwork, Node

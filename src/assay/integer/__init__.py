@@ -10,7 +10,7 @@ from assay.integer.graph import LARGEST, NAMES, OPERATIONS, Node, P
 from assay.integer.network import FieldWrapWarning, IntegerNetwork, Trace
 
 if TYPE_CHECKING:
-    from assay.integer.compile import AccuracyWarning, Compilation, CompileSettings, compile, compile_measured
+    from assay.integer.compiling import AccuracyWarning, Compilation, CompileSettings, compile, compile_measured
 
 __all__ = [
     "LARGEST",
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 _LATER = {
-    name: "assay.integer.compile"
+    name: "assay.integer.compiling"
     for name in ("AccuracyWarning", "Compilation", "CompileSettings", "compile", "compile_measured")
 }
 

@@ -88,7 +88,9 @@ def _by_channel(x: Plain, compute: Callable[[int, int], int]) -> Plain:
 
 
 def _zero_padded(x: Plain, *sides: tuple[int, int]) -> Plain:
-    return np.pad(x, sides, constant_values=0)
+    padded = np.zeros([before + side + after for side, (before, after) in zip(x.shape, sides, strict=True)], object)
+    padded[tuple(slice(before, before + side) for side, (before, _) in zip(x.shape, sides, strict=True))] = x
+    return padded
 
 
 def _requantised(node: Requantise, channel: int, value: int) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from assay.errors import ModelError
-from assay.integer.graph import MaxPool, ReLU
+from assay.integer.graph import MaxPool, ReLU, Subsample
 from assay.integer.real import Affine, AveragePool, Border, Convolution, Dense, RealNode, Sum, uses, with_inputs
 
 Rewrite = Callable[[list[RealNode], int], bool]
@@ -24,7 +24,7 @@ def fold(nodes: list[RealNode]) -> list[RealNode]:
         ModelError: if a border is read by something that cannot take it in.
     """
     nodes = list(nodes)
-    for rewrite in (_take_in_border, _fold_affine, _rectify_before_pool):
+    for rewrite in (_take_in_border, _fold_affine, _rectify_before_pool, _subsample_once):
         while any(rewrite(nodes, i) for i in range(len(nodes))):
             nodes = without_dead(nodes)
     for node in nodes:
@@ -77,4 +77,14 @@ def _rectify_before_pool(nodes: list[RealNode], i: int) -> bool:
         return False
     nodes[node.input] = replace(node, input=pool.input)
     nodes[i] = replace(pool, input=node.input)
+    return True
+
+
+def _subsample_once(nodes: list[RealNode], i: int) -> bool:
+    """Rows and columns are sliced one after the other; here both at once."""
+    node = nodes[i]
+    if not isinstance(node, Subsample) or not isinstance(before := nodes[node.input], Subsample):
+        return False
+    down, across = (a * b for a, b in zip(node.stride, before.stride, strict=True))
+    nodes[i] = replace(node, input=before.input, stride=(down, across))
     return True

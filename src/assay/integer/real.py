@@ -108,11 +108,12 @@ def evaluate(nodes: Sequence[RealNode], x: Tensor) -> list[Tensor]:
     """Every tensor for pictures `n c h w` in [0, 1], in the type of `x`."""
     values: list[Tensor] = []
     for node in nodes:
-        values.append(_value(node, [values[i] for i in node.inputs] or [x]))
+        values.append(compute(node, [values[i] for i in node.inputs] or [x]))
     return values
 
 
-def _value(node: RealNode, given: list[Tensor]) -> Tensor:
+def compute(node: RealNode, given: Sequence[Tensor]) -> Tensor:
+    """One tensor, from those that its node reads (the picture, for the input)."""
     x = given[0]
 
     def like(array: Reals) -> Tensor:
@@ -131,7 +132,7 @@ def _value(node: RealNode, given: list[Tensor]) -> Tensor:
         case Dense(weight=weight, bias=bias):
             return F.linear(x, like(weight), like(bias))
         case Sum():
-            return torch.stack(given).sum(0)
+            return torch.stack(list(given)).sum(0)
         case AveragePool(kernel=kernel, stride=stride, padding=padding, divisor=divisor):
             return F.avg_pool2d(_bordered(x, padding), kernel, stride, divisor_override=1) / divisor
         case Border(padding=padding):
@@ -146,7 +147,7 @@ def _value(node: RealNode, given: list[Tensor]) -> Tensor:
         case Flatten():
             return x.flatten(1)
         case Concat():
-            return torch.cat(given, 1)
+            return torch.cat(list(given), 1)
         case Subsample(stride=(down, right)):
             return x[:, :, ::down, ::right]
         case PadChannels(before=before, after=after):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from assay.data import Dataset
@@ -18,11 +17,12 @@ from assay.integer.capture import capture
 from assay.integer.classic import is_classic, search
 from assay.integer.execute import execute
 from assay.integer.fold import fold
-from assay.integer.graph import NAMES, Requantise
+from assay.integer.graph import Requantise
+from assay.integer.layer_error import LayerError, layer_errors, worst_layer
 from assay.integer.lower import Lowered, lower
-from assay.integer.network import IntegerNetwork, Trace
-from assay.integer.real import RealNode, evaluate
-from assay.models import Model, Rate, as_float, check_fits, predict, rate
+from assay.integer.network import IntegerNetwork
+from assay.integer.real import RealNode
+from assay.models import Model, Rate, check_fits, predict, rate
 from assay.runs import Progress, silent
 
 TOLERATED = 0.005
@@ -62,19 +62,6 @@ class CompileSettings:
             raise InputError(f"the margin of a classic network is 0 to 30 bits, got {self.margin_bits}")
 
 
-@dataclass(frozen=True, slots=True)
-class LayerError:
-    """How far a tensor is from the real one: |integer · scale − real| / |real|, in root mean square over pictures.
-
-    `added` is what this layer adds to the largest error among the tensors that it reads.
-    """
-
-    layer: str
-    operation: str
-    error: float
-    added: float
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Compilation:
     """An integer network beside the module it was made of, both measured on all clean pictures.
@@ -82,6 +69,7 @@ class Compilation:
     Attributes:
         agreement: share of pictures that both label alike, rightly or not.
         layers: how far each layer is from the real one, on a few pictures.
+        worst: the layer whose own rounding moves the logits most; looked for only if too much accuracy was lost.
         clamped: share of requantised values that met a limit of the calibrated range, on those few pictures.
         wrapped: values that left the field, on all pictures (classic networks).
     """
@@ -91,19 +79,19 @@ class Compilation:
     integer_accuracy: Rate
     agreement: Rate
     layers: tuple[LayerError, ...]
+    worst: str | None
     clamped: float
     wrapped: int
 
     @property
     def warning(self) -> str | None:
         """A sentence if more accuracy was lost than is tolerated; it names the layer that adds most error."""
-        lost = self.float_accuracy.value - self.integer_accuracy.value
-        if not lost > TOLERATED:
+        if self.worst is None:
             return None
-        worst = max(self.layers, key=lambda e: e.added)
+        lost = self.float_accuracy.value - self.integer_accuracy.value
         return (
             f"the integer network loses {100 * lost:.1f} points of accuracy ({self.float_accuracy} to "
-            f"{self.integer_accuracy}); layer {worst.layer} ({worst.operation}) adds most error; "
+            f"{self.integer_accuracy}); rounding in layer {self.worst} does most of it; "
             + ("train it with rounded weights" if self.network.classic else "allow more bits")
         )
 
@@ -186,31 +174,15 @@ def measured(
         tick=lambda done, total: progress("integer network", done, total, "on clean pictures"),
     )
     given = execution.outputs.argmax(1)
+    right, still_right = rate(expected == clean.y), rate(given == clean.y)
+    lost = right.value - still_right.value > TOLERATED
     return Compilation(
         network,
-        rate(expected == clean.y),
-        rate(given == clean.y),
+        right,
+        still_right,
         rate(given == expected),
         tuple(layer_errors(trace, lowered, real, few)),
+        worst_layer(trace, lowered, real, few) if lost else None,
         sum(trace.clamped.values()) / max(sum(requantised), 1),
         sum(execution.wrapped.values()),
     )
-
-
-def layer_errors(
-    trace: Trace, lowered: Lowered, real: Sequence[RealNode], x: NDArray[np.uint8]
-) -> Iterator[LayerError]:
-    """The error of every layer whose tensor the integer network has."""
-    with torch.inference_mode():
-        expected = [t.double().numpy() for t in evaluate(real, as_float(x))]
-    errors = [0.0] * len(real)
-    for i, node in enumerate(real[1:], 1):
-        before = max(errors[j] for j in node.inputs)
-        errors[i] = before
-        if v := lowered.values.get(i):
-            spread = (1, -1, 1, 1)[: expected[i].ndim]
-            found = trace.values[v.index] * v.scale.reshape(spread) + v.shift.reshape(spread)
-            size = max(float(np.linalg.norm(expected[i])), 1e-30)
-            errors[i] = float(np.linalg.norm(found - expected[i])) / size
-            kind = NAMES.get(type(node), type(node).__name__.lower())
-            yield LayerError(node.name, kind, errors[i], errors[i] - before)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 from hypothesis import strategies as st
 
-from assay.integer import IntegerNetwork, Node, P
+from assay.integer import LARGEST, IntegerNetwork, Node
 from assay.integer.definition import centred, define
 from assay.integer.graph import Flatten, Input, Ints
 
@@ -19,16 +21,15 @@ def defined(network: IntegerNetwork, picture: Ints) -> list[np.ndarray]:
     return values
 
 
-def wraps(network: IntegerNetwork, picture: Ints) -> dict[int, int]:
-    """How many true integers of each node are not in ±(p-1)/2, by the definition."""
-    values, found = [picture.astype(object)], {}
-    for position, node in enumerate(network.nodes[1:], 1):
-        value = np.asarray(define(node, values), dtype=object)
-        outside = int((np.abs(value) > (P - 1) // 2).sum())
-        if outside:
-            found[position] = outside
-        values.append(np.vectorize(centred, otypes=[object])(value))
-    return found
+def wraps(network: IntegerNetwork, x: Ints) -> dict[int, int]:
+    """How many true integers of each node are not in ±(p-1)/2, by the definition; nodes without any left out."""
+    found: Counter[int] = Counter()
+    for picture in x:
+        values = defined(network, picture)
+        for position, node in enumerate(network.nodes[1:], 1):
+            true = np.asarray(define(node, values), dtype=object)
+            found[position] += int((np.abs(true) > LARGEST).sum())
+    return dict(+found)
 
 
 def assert_as_defined(network: IntegerNetwork, x: Ints) -> None:

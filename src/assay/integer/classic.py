@@ -43,6 +43,9 @@ from assay.models import as_float
 TILTS = (-1.0, -0.5, 0.0, 0.5)
 """How much coarser weights become for each square that follows them; the search tries all."""
 
+TRAINED_TILT = 0.5
+"""The tilt of networks that are trained with rounded weights: of -1 to 1, tried on speech, the one that learns best."""
+
 GRID_LEVELS = 1 << 12
 """Weights that are multiples of a step, up to so many of them, count as trained on a grid."""
 
@@ -222,12 +225,12 @@ def search(
 
 
 def balanced(nodes: Sequence[RealNode], observed: Sequence[Observed], margin_bits: float) -> Scales:
-    """Scales to train with: weights of all layers equally coarse, features twice as fine, as the field allows."""
+    """Scales to train with: the first weights as coarse as half the features' steps, the later ones finer."""
     last = features(nodes)
     spread = float(observed[last].sample.std())
     best = (0.0, Scales(0, ()))
     for shift in range(8 + (feature_area(nodes) - 1).bit_length()):
-        (steps,) = candidates(nodes, observed, shift, margin_bits, (0.0,), on_grid=False)
+        (steps,) = candidates(nodes, observed, shift, margin_bits, (TRAINED_TILT,), on_grid=False)
         first = next(n for n in nodes if isinstance(n, Convolution | Dense))
         levels = float(np.sqrt(np.square(first.weight).mean())) / steps[0]
         feature_levels = spread / 2.0 ** _growth(nodes, shift, steps)[last][0]

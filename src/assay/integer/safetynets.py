@@ -92,18 +92,28 @@ class ClassicTraining:
 
     Attributes:
         real: the main part, with real weights.
-        rounded: then with weights rounded to the steps that the field allows, gradients passing straight through;
-            None: not at all.
+        rounded: then with weights and features rounded to the steps that the field allows, gradients passing straight
+            through; None: not at all. Networks of three squares need it: there the field leaves weights about two bits.
         clip: norm that the gradient of one tensor may have.
         spread: standard deviation that every product's outputs have before training.
-        margin_bits: as in `CompileSettings`, with one bit more so that what is learnt later still fits.
+        margin_bits: by how much values are below half the field when rounded training begins.
     """
 
     real: TrainSettings
     rounded: TrainSettings | None = None
     clip: float = 0.1
     spread: float = 0.5
-    margin_bits: float = 3.0
+    margin_bits: float = 0.0
+
+
+RECIPES = {
+    "safetynets-cnn": ClassicTraining(TrainSettings(epochs=4, batch_size=64, lr=0.05, weight_decay=1e-4)),
+    "safetynets-fcnn": ClassicTraining(
+        TrainSettings(epochs=15, batch_size=64, lr=0.05, weight_decay=1e-4, augment="shift"),
+        TrainSettings(epochs=40, batch_size=64, lr=0.1, weight_decay=0.0, augment="shift", label_smoothing=0.1),
+    ),
+}
+"""What suits each architecture; the ReLU twin is trained alike, without the rounded part."""
 
 
 def train_safetynet(spec: ModelSpec, data: Dataset, how: ClassicTraining, tick: Tick | None = None) -> Model:

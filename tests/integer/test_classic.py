@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,19 +17,18 @@ from assay.errors import ModelError
 from assay.integer import LARGEST, CompileSettings, FieldWrapWarning, compile, compile_measured
 from assay.integer.calibrate import observe
 from assay.integer.capture import capture
-from assay.integer.classic import Scales, grid_step, lower_classic, simulate
-from assay.integer.fold import fold
-from assay.integer.graph import Conv2d, Linear, Requantise, Square
-from assay.integer.safetynets import (
+from assay.integer.classic import Scales, balanced, grid_step, lower_classic, simulate
+from assay.integer.classic_training import (
     ClassicTraining,
     clipped_gradients,
     even_out,
     grid_of,
     rounded,
-    safetynets_cnn,
-    safetynets_fcnn,
     train_safetynet,
 )
+from assay.integer.fold import fold
+from assay.integer.graph import Conv2d, Linear, Requantise, Square
+from assay.integer.safetynets import safetynets_cnn, safetynets_fcnn
 from assay.models import Model, ModelSpec, TrainSettings, as_float, clean_accuracy, seeded
 
 TRAINING, CLEAN = pictures(480), pictures(96, seed=1)
@@ -83,7 +83,8 @@ def test_values_stay_below_half_the_field_by_the_margin(cnn: Model):
 def test_scales_that_are_too_fine_wrap_and_the_run_says_so(cnn: Model):
     real = fold(capture(cnn, CLEAN.image_shape))
     observed = observe(real, CLEAN.x)
-    fine = lower_classic(real, observed, Scales(0, (1e-5, 1e-5, 1e-5)))
+    scales = balanced(real, observed, margin_bits=0.0)
+    fine = lower_classic(real, observed, Scales(scales.input_shift, tuple(step / 1.5 for step in scales.steps)))
     network = replace(compile(cnn, CLEAN), nodes=fine.nodes)
     x = CLEAN.x[:2].astype(np.int64)
     with pytest.warns(FieldWrapWarning, match="left the range of the field"):
@@ -113,16 +114,6 @@ def test_a_network_of_squares_can_be_requantised_instead(cnn: Model):
     assert not compiled.network.classic
     assert compiled.network.ring_bits <= 48
     assert compiled.integer_accuracy.value >= compiled.float_accuracy.value - 0.05
-
-
-def test_ten_squares_fit_in_no_field():
-    layers: list[nn.Module] = [nn.Flatten(), nn.Linear(128, 4)]
-    for _ in range(10):
-        layers += [safetynets_cnn(2, (8, 8), 4)[1], nn.Linear(4, CLASSES)]
-    with seeded(0):
-        model = as_model(nn.Sequential(*layers))
-    with pytest.raises(ModelError, match="no scale factors keep the values"):
-        compile(model, CLEAN, CompileSettings(margin_bits=30))
 
 
 @pytest.mark.parametrize("architecture", [safetynets_fcnn, safetynets_cnn])
@@ -191,6 +182,29 @@ def test_training_is_the_same_for_the_same_seed():
     first, second = (train_safetynet(spec("safetynets-cnn", width=2), TRAINING, how) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
     assert clean_accuracy(first, CLEAN).n == len(CLEAN)
+
+
+def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path: Path):
+    how = ClassicTraining(replace(SHORT, epochs=1), replace(SHORT, epochs=2))
+    said = spec("safetynets-fcnn", width=12, depth=2)
+    whole = train_safetynet(said, TRAINING, how)
+    place = tmp_path / "checkpoint.pt"
+    with pytest.raises(KeyboardInterrupt):
+        train_safetynet(said, TRAINING, how, checkpoint=place, tick=Interruption(step=45))
+    resumed = train_safetynet(said, TRAINING, how, checkpoint=place)
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
+
+
+class Interruption:
+    """Ctrl-C after so many steps: 30 are an epoch here, the second part of training begins with the 31st."""
+
+    def __init__(self, step: int) -> None:
+        self.left = step
+
+    def __call__(self, step: int, steps: int, values: dict[str, float]) -> None:
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
 
 
 def test_frames_of_speech_have_the_shape_of_the_papers_inputs(shared_data):

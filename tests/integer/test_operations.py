@@ -143,6 +143,15 @@ def test_a_residual_network_with_every_kind_of_node_is_its_definition(seed):
     assert_as_defined(network, pictures(network, 2, seed))
 
 
+def test_a_picture_too_large_for_the_scratch_is_cut_into_rows(monkeypatch):
+    monkeypatch.setattr("assay.integer.products.SCRATCH_ROWS", 500)
+    rng = np.random.default_rng(0)
+    for groups, shape in ((1, (4, 2, 3, 3)), (2, (4, 1, 3, 3))):
+        node = Conv2d(0, weights(rng, 127, *shape), weights(rng, 99, 4), (2, 1), (1, 1, 1, 1), groups=groups)
+        network = network_of((2, 9, 5), node)
+        assert_as_defined(network, pictures(network, 2, 0))
+
+
 def test_batches_give_what_single_pictures_give_in_any_number_of_threads():
     rng = np.random.default_rng(0)
     node = Conv2d(0, weights(rng, 127, 4, 3, 3, 3), weights(rng, 99, 4), padding=(1, 1, 1, 1))

@@ -10,6 +10,7 @@ from assay.integer.graph import LARGEST, NAMES, OPERATIONS, Node, P
 from assay.integer.network import FieldWrapWarning, IntegerNetwork, Trace
 
 if TYPE_CHECKING:
+    from assay.integer.classic_training import ClassicTraining, train_safetynet
     from assay.integer.compiling import AccuracyWarning, Compilation, CompileSettings, compile, compile_measured
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "OPERATIONS",
     "AccuracyWarning",
     "Bound",
+    "ClassicTraining",
     "Compilation",
     "CompileSettings",
     "FieldWrapWarning",
@@ -29,12 +31,13 @@ __all__ = [
     "compile_measured",
     "load",
     "save",
+    "train_safetynet",
 ]
 
 _LATER = {
     name: "assay.integer.compiling"
     for name in ("AccuracyWarning", "Compilation", "CompileSettings", "compile", "compile_measured")
-}
+} | {name: "assay.integer.classic_training" for name in ("ClassicTraining", "train_safetynet")}
 
 
 def __getattr__(name: str) -> Any:

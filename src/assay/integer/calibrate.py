@@ -20,7 +20,8 @@ from assay.models import as_float, batches
 SAMPLE = 40_000
 """Values of a tensor that are kept."""
 
-BATCH = 64
+BATCH = 16
+"""Pictures whose tensors are all in memory at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import torch
@@ -29,7 +30,10 @@ TOLERATED = 0.005
 """Accuracy that rounding may cost before it is worth a warning: half a point."""
 
 LOOKED_AT = 64
-"""Pictures on which every layer of both networks is compared."""
+"""Pictures on which every layer of both networks is compared; fewer of a network with large tensors."""
+
+MOST_VALUES = 1 << 25
+"""Values that are kept for it."""
 
 
 class AccuracyWarning(UserWarning):
@@ -163,7 +167,8 @@ def measured(
     progress: Progress = silent,
 ) -> Compilation:
     """Both networks on all clean pictures, and layer by layer on a few."""
-    few = clean.x[:LOOKED_AT]
+    values = sum(prod(shape) for shape in network.shapes)
+    few = clean.x[: max(1, min(LOOKED_AT, MOST_VALUES // values))]
     trace = network.trace(few)
     requantised = [v.size for v, n in zip(trace.values, network.nodes, strict=True) if isinstance(n, Requantise)]
     expected = predict(model, clean.x)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -52,6 +52,9 @@ Array = NDArray[Any]
 
 CHUNK = 16
 """Pictures that go through the network together: their tensors stay in the cache."""
+
+CHUNK_VALUES = 1 << 26
+"""Values that one tensor of a chunk may have."""
 
 
 @dataclass(slots=True, eq=False)
@@ -99,7 +102,8 @@ def execute(
     if network not in _PLANS:
         _PLANS[network] = _plan(network)
     threads = threads or len(os.sched_getaffinity(0))
-    size = max(1, min(CHUNK, -(-len(x) // threads)))
+    largest = max(prod(shape) for shape in network.shapes)
+    size = max(1, min(CHUNK, CHUNK_VALUES // largest, -(-len(x) // threads)))
     parts = [x[i : i + size] for i in range(0, max(len(x), 1), size)]
     done: list[tuple[list[Array], Tally]] = []
     with _controller().limit(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
@@ -231,8 +235,9 @@ def _modular_step(node: Offset | Add | SumPool | Square) -> Step:
                 return modular.added([terms[0], np.broadcast_to(value, terms[0].shape)], (0, 0))
             case Add(shifts=shifts):
                 return modular.added(terms, shifts)
-            case SumPool(kernel=kernel):
-                return modular.added(taps(terms[0], node, 0), [0] * prod(kernel))
+            case SumPool():
+                upper, lower = (_gathered(taps(limb, node, 0), np.add) for limb in modular.limbs(terms[0]))
+                return modular.field_value(upper, lower)
             case Square():
                 return modular.squared(terms[0])
 
@@ -246,9 +251,9 @@ def _added(xs: Sequence[Array], shifts: Sequence[int], dtype: type[np.generic]) 
     return total
 
 
-def _gathered(parts: Sequence[Array], join: np.ufunc) -> Array:
-    total = parts[0].copy()
-    for part in parts[1:]:
+def _gathered(parts: Iterator[Array], join: np.ufunc) -> Array:
+    total = next(parts).copy()
+    for part in parts:
         join(total, part, out=total)
     return total
 

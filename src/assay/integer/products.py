@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,10 @@ MAX_PIECES = 4
 """A long sum is cut into so many float32 pieces before float64, at twice the cost of one, is the better choice."""
 
 SCRATCH = 1 << 22
-"""Bytes of windows that are copied out at a time: they should stay in the cache."""
+"""Bytes of windows that are copied out at a time, of several pictures: they should stay in the cache."""
+
+SCRATCH_ROWS = 1 << 26
+"""Bytes of windows of one picture; a larger one is cut into rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +47,10 @@ def planned_product(
         wide = {t: _product(node, Arithmetic(t)) for t in (np.float64, np.int64)}
         dispatch = lambda limb: wide[limb.dtype.type](limb)  # noqa: E731
         return lambda xs, free: modular.weighted(xs[0].astype(np.int64, copy=False), node.bias, dispatch, heaviest)
-    product = _product(node, how)
+    multiply = _product(node, how)
 
     def step(xs: list[Array], free: bool) -> tuple[Array, int]:
-        y = product(xs[0].astype(how.dtype, copy=False))
+        y = multiply(xs[0].astype(how.dtype, copy=False))
         y += node.bias.astype(y.dtype)
         return y, 0
 
@@ -99,8 +102,8 @@ def _product(node: Conv2d | Linear, how: Arithmetic) -> Callable[[Array], Array]
 
 def _multiplied(rows: Array, matrix: Array, cuts: tuple[int, ...]) -> Array:
     if not cuts:
-        product: Array = rows @ matrix
-        return product
+        found: Array = rows @ matrix
+        return found
     total: Array = np.zeros((len(rows), matrix.shape[1]))
     for start, stop in pairwise(cuts):
         total += rows[:, start:stop] @ matrix[start:stop]
@@ -108,27 +111,30 @@ def _multiplied(rows: Array, matrix: Array, cuts: tuple[int, ...]) -> Array:
 
 
 def _depthwise(x: Array, node: Conv2d, weights: Array) -> Array:
-    parts = taps(x, node, 0)
-    total: Array = parts[0] * weights[0]
-    for part, weight in zip(parts[1:], weights[1:], strict=True):
+    parts = zip(taps(x, node, 0), weights, strict=True)
+    part, weight = next(parts)
+    total: Array = part * weight
+    for part, weight in parts:
         total += part * weight
     return total
 
 
 def _correlated(x: Array, node: Conv2d, matrices: Array, cuts: tuple[int, ...]) -> Array:
-    """Windows as rows of a matrix, a few pictures at a time, times the weights of each group."""
+    """Windows as rows of a matrix, a few pictures or rows at a time, times the weights of each group."""
     groups, terms, out = matrices.shape
     view = windows(padded(x, node.padding, 0), *geometry(node))
     n, rows, columns, kh, kw, channels = view.shape
     inner = channels // groups
     y = np.empty((n, rows, columns, groups * out), np.float64 if cuts else x.dtype)
-    size = max(1, SCRATCH // (rows * columns * terms * x.itemsize))
-    scratch = np.empty((min(size, n), rows, columns, kh, kw, inner), x.dtype)
-    for first in range(0, n, size):
-        part = slice(first, min(first + size, n))
-        copied = scratch[: part.stop - part.start]
-        for g in range(groups):
-            np.copyto(copied, view[part, ..., g * inner : (g + 1) * inner])
-            product = _multiplied(copied.reshape(-1, terms), matrices[g], cuts)
-            y[part, ..., g * out : (g + 1) * out] = product.reshape(len(copied), rows, columns, out)
+    row_bytes = columns * terms * x.itemsize
+    height = min(rows, max(1, SCRATCH_ROWS // row_bytes))
+    size = max(1, min(n, SCRATCH // (height * row_bytes)))
+    scratch = np.empty((size, height, columns, kh, kw, inner), x.dtype)
+    for first, top, g in product(range(0, n, size), range(0, rows, height), range(groups)):
+        place = (slice(first, first + size), slice(top, top + height))
+        windows_here = view[(*place, ..., slice(g * inner, (g + 1) * inner))]
+        copied = scratch[: windows_here.shape[0], : windows_here.shape[1]]
+        np.copyto(copied, windows_here)
+        found = _multiplied(copied.reshape(-1, terms), matrices[g], cuts)
+        y[(*place, ..., slice(g * out, (g + 1) * out))] = found.reshape(*copied.shape[:3], out)
     return y

@@ -43,8 +43,10 @@ MAX_VALUES = 1 << 27
 """Values of one tensor of one picture."""
 MAX_ALL_VALUES = 1 << 30
 """Values of all tensors of one picture together."""
-MAX_WORK = 1 << 42
+MAX_WORK = 1 << 38
 """Multiplications a picture."""
+MAX_WINDOW = 1 << 20
+"""Values in a window."""
 MAX_WEIGHT = 1 << 31
 MAX_SHIFT = 62
 MAX_SCALING = 30
@@ -188,6 +190,7 @@ def _windows(
     _sides(name, "stride", stride, 1)
     _sides(name, "dilation", dilation, 1)
     _sides(name, "padding", padding, 0)
+    _need(prod(kernel) <= MAX_WINDOW, name, f"its window has {prod(kernel)} values")
     rows = window_count(shape[1], kernel[0], stride[0], dilation[0], padding[0], padding[1])
     columns = window_count(shape[2], kernel[1], stride[1], dilation[1], padding[2], padding[3])
     _need(rows > 0 and columns > 0, name, f"its window does not fit {shape[1]}x{shape[2]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,8 @@ def geometry(node: Conv2d | SumPool | MaxPool) -> tuple[Pair, Pair, Pair]:
             return kernel, stride, (1, 1)
 
 
-def taps(x: Array, node: Conv2d | SumPool | MaxPool, border: int) -> list[Array]:
+def taps(x: Array, node: Conv2d | SumPool | MaxPool, border: int) -> Iterator[Array]:
     """For each place in the window, row by row, the picture `n rows columns c` of what lies there."""
     kernel, stride, dilation = geometry(node)
     view = windows(padded(x, node.padding, border), kernel, stride, dilation)
-    return [view[:, :, :, a, b] for a in range(kernel[0]) for b in range(kernel[1])]
+    return (view[:, :, :, a, b] for a in range(kernel[0]) for b in range(kernel[1]))

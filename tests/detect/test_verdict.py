@@ -8,7 +8,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from assay.detect import Finding, References, Verdict, decide, references_for, verdict
@@ -189,6 +189,7 @@ statistics = st.fixed_dictionaries({name: finite for name in (*ACCUSING, *SUPPOR
 
 
 @settings(deadline=None, max_examples=60)
+@example(None, {**dict.fromkeys(SUPPORTING, 0.0), "odd_class": 0.0, "odd_untargeted": 2.0}, "odd_class", 0.5)
 @given(some_references(), statistics, st.sampled_from((*ACCUSING, *SUPPORTING)), st.floats(0, 100))
 def test_a_more_suspicious_statistic_never_makes_the_verdict_milder(
     references: References | None, found: Mapping[str, float], name: str, more: float
@@ -237,6 +238,7 @@ def test_the_p_value_is_the_rank_among_leave_one_out_scores(data: st.DataObject,
     values = st.lists(st.floats(-3, 3), min_size=n, max_size=n)
     references = known(n, **{name: data.draw(values) for name in ACCUSING})
     said = decide(findings(**found), references)
+    assert said.score == max(said.standard_scores[name] for name in ACCUSING)
     own = plain_scores(references)
     sure = [s for s in own if abs(s - said.score) > 1e-9]  # the last digit may differ
     low, high = sum(s >= said.score for s in sure), sum(s >= said.score for s in sure) + len(own) - len(sure)

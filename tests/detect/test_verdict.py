@@ -168,6 +168,17 @@ def test_without_references_an_odd_margin_makes_it_inconclusive() -> None:
 
 
 @pytest.mark.parametrize("references", [known(), None])
+def test_a_class_that_is_odd_enough_is_named_and_the_score_is_the_largest_all_the_same(
+    references: References | None,
+) -> None:
+    said = decide(findings(odd_class=0.6, odd_untargeted=2.0), references)
+    alone = decide(findings(odd_untargeted=2.0), references)
+    assert (said.answer, said.target) == ("backdoored", SUSPECT)
+    assert said.score == alone.score == max(said.standard_scores[name] for name in ACCUSING)
+    assert said.p_value == alone.p_value
+
+
+@pytest.mark.parametrize("references", [known(), None])
 @pytest.mark.parametrize("name", ACCUSING)
 def test_a_statistic_that_is_not_a_number_is_never_called_clean(name: str, references: References | None) -> None:
     assert decide(findings(**{name: float("nan")}), references).answer != "clean"
@@ -238,10 +249,10 @@ def test_the_p_value_is_the_rank_among_leave_one_out_scores(data: st.DataObject,
     values = st.lists(st.floats(-3, 3), min_size=n, max_size=n)
     references = known(n, **{name: data.draw(values) for name in ACCUSING})
     said = decide(findings(**found), references)
-    assert said.score == max(said.standard_scores[name] for name in ACCUSING)
     own = plain_scores(references)
-    sure = [s for s in own if abs(s - said.score) > 1e-9]  # the last digit may differ
-    low, high = sum(s >= said.score for s in sure), sum(s >= said.score for s in sure) + len(own) - len(sure)
+    score = max(said.standard_scores[name] for name in ACCUSING)
+    sure = [s for s in own if abs(s - score) > 1e-9]  # the last digit may differ
+    low, high = sum(s >= score for s in sure), sum(s >= score for s in sure) + len(own) - len(sure)
     assert (1 + low) / (1 + n) <= said.p_value <= (1 + high) / (1 + n)
 
 

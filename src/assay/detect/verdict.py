@@ -179,11 +179,12 @@ def decide(findings: Sequence[Finding], references: References | None) -> Verdic
     statistics = {name: value for f in heard.values() for name, value in f.statistics.items()}
     scores, p = _against(references, statistics, ACCUSING)
     support, support_p = _against(references, statistics, SUPPORTING)
+    top = max(scores.values())
     worst, odd = _worst(scores), max(support, key=lambda n: support[n], default="")
-    answer, target, why = _compare(scores[worst], p, worst, cleanse.target, f"{references.n} clean reference models")
+    answer, target, why = _compare(top, p, worst, cleanse.target, f"{references.n} clean reference models")
     if answer == "clean" and odd and support[odd] >= DOUBT_ALONE and support_p <= max(ALPHA, _least(references)):
         answer, why = "inconclusive", f"no class is odd, but {_SAID[odd]}"
-    return Verdict(answer, target, p, scores[worst], why, references.n, {**scores, **support})
+    return Verdict(answer, target, p, top, why, references.n, {**scores, **support})
 
 
 def _worst(scores: Mapping[str, float]) -> str:
@@ -226,10 +227,10 @@ def _alone(cleanse: Finding, margin: Finding | None) -> Verdict:
     logs = np.log(cleanse.scores)
     spread = max(1.4826 * float(np.median(np.abs(logs - np.median(logs)))), FLOOR)
     scores = {name: cleanse.statistics[name] / spread for name in ACCUSING}
-    worst = _worst(scores)
-    p = float(1 - norm.cdf(scores[worst]) ** (len(logs) + 1))
-    answer, target, why = _compare(scores[worst], p, worst, cleanse.target, "the model's other classes")
+    worst, top = _worst(scores), max(scores.values())
+    p = float(-np.expm1((len(logs) + 1) * norm.logcdf(top)))
+    answer, target, why = _compare(top, p, worst, cleanse.target, "the model's other classes")
     if answer == "clean" and margin is not None and margin.p_value is not None and margin.p_value < 0.01:
         answer, why = "inconclusive", f"no class needs an oddly small trigger, but {_SAID['largest_margin']}"
     unknown = "; there are no clean reference models, so the rate of false accusations is not known"
-    return Verdict(answer, target, p, scores[worst], why + unknown, 0, scores)
+    return Verdict(answer, target, p, top, why + unknown, 0, scores)

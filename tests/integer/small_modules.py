@@ -97,6 +97,7 @@ def part_of_the_channels(x: Tensor, m: nn.Module) -> Tensor:
 
 def inception(x: Tensor, m: nn.Module) -> Tensor:
     x = F.relu(m.conv(x))
+    x = torch.cat([x], 1)
     parts = [x, F.relu(m.wide(x)), F.avg_pool2d(x, 3, 1, padding=1), F.max_pool2d(x, 3, 1, padding=1)]
     return m.fc(torch.cat(parts, 1).mean((2, 3)))
 

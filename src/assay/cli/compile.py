@@ -9,7 +9,7 @@ from assay.cli.console import Common, Outcome, progress, rate_json
 from assay.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
     from assay.integer import Compilation
 
@@ -91,21 +91,23 @@ def document(compiled: Compilation, written: Path) -> dict[str, Any]:
     }
 
 
-def _text(compiled: Compilation, written: Path) -> Table:
-    from rich.markup import escape
+def _text(compiled: Compilation, written: Path) -> Group:
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
     network = compiled.network
-    table = Table("network", "accuracy on clean pictures", title="95 % intervals")
+    table = Table("network", "accuracy on clean pictures, with 95 % interval")
     table.add_row("as received", str(compiled.float_accuracy))
     table.add_row("in integers", str(compiled.integer_accuracy))
     widest = max(zip(network.nodes, network.bounds, strict=True), key=lambda pair: pair[1].bits)
     lines = [
-        f"written to {written}",
-        f"SHA-256 {network.digest}",
-        f"same label for {compiled.agreement} of the pictures",
-        f"{len(network.nodes)} operations; values up to {widest[1].bits} bits (layer {widest[0].name}); "
+        f"the same label for {compiled.agreement} of the pictures",
+        f"{len(network.nodes)} operations; values of up to {widest[1].bits} bits, in layer {widest[0].name}; "
         f"two parties need a ring of {network.ring_bits} bits",
+        f"SHA-256 {network.digest}",
+        f"written to {written}",
     ]
-    table.caption = "\n".join(escape(line) for line in [*lines, *([compiled.warning] if compiled.warning else [])])
-    return table
+    if compiled.wrapped:
+        lines.append(f"{compiled.wrapped} values left the field; allow a larger --margin-bits")
+    return Group(table, *(Text(line) for line in [*lines, *([compiled.warning] if compiled.warning else [])]))

@@ -22,6 +22,8 @@ def _view(r: Builder, shape: Shape, x: Any, *more: Any) -> Tensorial:
 def _cat(r: Builder, shape: Shape, parts: Any, dim: int = 0) -> Tensorial:
     if dim % (len(shape) + 1) != 1:
         raise Refused("tensors are concatenated along their channels only")
+    if len(parts) == 1:
+        return Tensorial(r.tensor(parts[0]))
     if any(isinstance(p, Channels) for p in parts):
         return _put_together(r, shape, parts)
     return r.add(Concat(tuple(r.tensor(p) for p in parts)), shape)

@@ -22,7 +22,7 @@ FLOAT64 = 1 << 53
 MAX_PIECES = 4
 """A long sum is cut into so many float32 pieces before float64, at twice the cost of one, is the better choice."""
 
-SCRATCH = 1 << 22
+SCRATCH = 1 << 21
 """Bytes of windows that are copied out at a time, of several pictures: they should stay in the cache."""
 
 SCRATCH_ROWS = 1 << 26
@@ -135,6 +135,9 @@ def _correlated(x: Array, node: Conv2d, matrices: Array, cuts: tuple[int, ...]) 
         windows_here = view[(*place, ..., slice(g * inner, (g + 1) * inner))]
         copied = scratch[: windows_here.shape[0], : windows_here.shape[1]]
         np.copyto(copied, windows_here)
-        found = _multiplied(copied.reshape(-1, terms), matrices[g], cuts)
-        y[(*place, ..., slice(g * out, (g + 1) * out))] = found.reshape(*copied.shape[:3], out)
+        found = y[(*place, ..., slice(g * out, (g + 1) * out))]
+        if found.flags.c_contiguous and not cuts:
+            np.matmul(copied.reshape(-1, terms), matrices[g], out=found.reshape(-1, out))
+        else:
+            found[...] = _multiplied(copied.reshape(-1, terms), matrices[g], cuts).reshape(found.shape)
     return y

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise, product
+from math import prod
+from threading import local
 from typing import Any
 
 import numpy as np
@@ -129,7 +131,7 @@ def _correlated(x: Array, node: Conv2d, matrices: Array, cuts: tuple[int, ...]) 
     row_bytes = columns * terms * x.itemsize
     height = min(rows, max(1, SCRATCH_ROWS // row_bytes))
     size = max(1, min(n, SCRATCH // (height * row_bytes)))
-    scratch = np.empty((size, height, columns, kh, kw, inner), x.dtype)
+    scratch = _scratch((size, height, columns, kh, kw, inner), x.dtype)
     for first, top, g in product(range(0, n, size), range(0, rows, height), range(groups)):
         place = (slice(first, first + size), slice(top, top + height))
         windows_here = view[(*place, ..., slice(g * inner, (g + 1) * inner))]
@@ -141,3 +143,19 @@ def _correlated(x: Array, node: Conv2d, matrices: Array, cuts: tuple[int, ...]) 
         else:
             found[...] = _multiplied(copied.reshape(-1, terms), matrices[g], cuts).reshape(found.shape)
     return y
+
+
+class _Kept(local):
+    """Memory of this thread that convolutions use one after the other: new pages for each cost as much as the copy."""
+
+    block = np.zeros(0, np.uint8)
+
+
+_KEPT = _Kept()
+
+
+def _scratch(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    size = prod(shape) * dtype.itemsize
+    if size > _KEPT.block.size:
+        _KEPT.block = np.empty(size, np.uint8)
+    return _KEPT.block[:size].view(dtype).reshape(shape)

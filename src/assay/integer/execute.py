@@ -101,7 +101,7 @@ def execute(
     """Run pictures `n c h w` through the network, chunk by chunk."""
     if network not in _PLANS:
         _PLANS[network] = _plan(network)
-    threads = threads or len(os.sched_getaffinity(0))
+    threads = threads or _cores()
     largest = max(prod(shape) for shape in network.shapes)
     size = max(1, min(CHUNK, CHUNK_VALUES // largest, -(-len(x) // threads)))
     parts = [x[i : i + size] for i in range(0, max(len(x), 1), size)]
@@ -118,6 +118,10 @@ def execute(
         total.wrapped += tally.wrapped
     values = [np.concatenate(tensors) for tensors in zip(*(values for values, _ in done), strict=True)]
     return Execution(values[-1], values if keep else [], dict(total.clamped), dict(total.wrapped))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @lru_cache(maxsize=1)

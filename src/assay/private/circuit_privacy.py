@@ -1,0 +1,221 @@
+"""Circuit privacy: a reply tells the client W·r - s, and nothing else about W.
+
+The client made the request (c0, c1) and knows the secret key and every error in it. Without what is done here it could
+read W off the reply in two ways: divide the second polynomial, w·c1, by c1; or subtract Δ·(W·r - s) from the decrypted
+first one, which leaves w·e with e known. So for every reply the server
+
+1. adds a fresh encryption of zero under the client's *public* key. Its second polynomial p1·u + e2, u fresh and
+   ternary, is as good as uniform to anybody (decision ring-LWE, 128 bits), so the sum with w·c1 is too;
+2. subtracts round(q·s / 2^k) and adds a number f, uniform in [-2^b, 2^b), to each coefficient of the first polynomial;
+3. throws away the coefficients that carry no result;
+4. switches from modulus q to its first prime p (60 bits), and drops low bits of both polynomials. Only a function of
+   what 1-3 left: it can tell nothing more. It saves two thirds of the bytes.
+
+Step 2, with numbers. What is hidden by f is the sum n of all that the client could otherwise see:
+
+    w·e       at most norm · 22, norm = outer · fan-in · 2^(weight bits - 1): Σ|w| over all products that reach one
+              coefficient of a reply; 21 is the largest error SEAL draws, 1 more is for rounding q·r / 2^k
+    zero      at most (1 + N) / 2 + 1 = 4098: SEAL divides by the prime of the keys and rounds, once for each
+              coefficient of the ternary secret; the division leaves less than 1 of the errors themselves
+    share     at most 1, for rounding q·s / 2^k
+
+f + n and f differ by at most n / 2^(b+1) in total variation. Over all M coefficients of all replies of one inference
+
+    M · n / 2^(b+1) <= 2^-40   (checked for every network, before its first reply; else it is refused)
+
+b is as large as decryption allows whatever the weights are, so b itself tells nothing: 2^b <= q / 2^(k+2). Example:
+ResNet-32 in a ring of 32 bits: two primes, q = 2^120 (less 2^-18 of it), b = 119 - 32 - 2 = 85; M = 303,114;
+n <= 8 · 576 · 2^7 · 22 + 4099 = 2^23.7; M · n / 2^86 = 2^-44.1. Where two primes do not do, three give 41 bits more.
+
+Decryption is right if what is added stays below p / 2^(k+1) after step 4. The budget, in units of p / 2^(k+2): f takes
+1; cutting the first polynomial to k + 2 bits takes 1/2; rounding the second polynomial is spread over N positions as
+good as independent (it is as good as uniform) times a ternary secret, so by Hoeffding's inequality it passes
+430 · 2^(bits dropped) with probability below 2^-64 a coefficient; so many bits are dropped that this fits into the
+remaining 1/2.
+
+Security: against a client that follows the protocol (one that does not can learn weights: Lehmkuhl et al., "MUSE",
+USENIX Security 2021): 40 bits statistical, 128 bits computational. The server learns nothing here at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import log2, prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.errors import ModelError
+from assay.private.channel import Bytes
+from assay.private.ntt import Words, add_product, companion, field, kernel, reduced, times
+from assay.private.packing import Packing
+from assay.private.ring import Residues, Ring
+from assay.private.seal import CHAINS, DEGREE, ERROR, Scheme, ZeroEncryptor, scheme
+from assay.private.words import fresh_words, pack, packed_size, unpack
+
+STATISTICAL = 40
+"""Bits of statistical security of one inference."""
+
+ZERO_NOISE = DEGREE // 2 + 2
+SPREAD = 430
+"""How far DEGREE independent roundings of width 1 with signs add up, but for a chance of 2^-64 (Hoeffding)."""
+
+LARGEST_FLOOD = 126
+"""Bits: f + 2^b is drawn from two words."""
+
+
+def noise_bound(norm: int) -> int:
+    """n of the derivation above."""
+    return norm * (ERROR + 1) + ZERO_NOISE + 1
+
+
+@dataclass(frozen=True)
+class Flooding:
+    """What hides the noise of replies, for one choice of parameters."""
+
+    scheme: Scheme
+
+    @cached_property
+    def bits(self) -> int:
+        """b: f is uniform in [-2^b, 2^b)."""
+        q = prod(self.scheme.primes)
+        return min(q.bit_length() - 1 - self.scheme.bits - 2, LARGEST_FLOOD)
+
+    def security(self, cuts: Sequence[Packing]) -> float:
+        """-log2 of the total variation distance that all replies of one inference add up to."""
+        total = sum(prod(cut.shape.output) * noise_bound(cut.norm) for cut in cuts)
+        return self.bits + 1 - log2(total)
+
+    @cached_property
+    def kept_first(self) -> int:
+        """Bits sent of a coefficient that carries a result."""
+        return self.scheme.bits + 2
+
+    @cached_property
+    def kept_second(self) -> int:
+        """Bits sent of a coefficient of the second polynomial."""
+        top = self.scheme.primes[0].bit_length()
+        half = 1 << (top - self.scheme.bits - 3)
+        return top - max(d for d in range(top) if SPREAD * ((1 << d) + (d > 0)) + 2 <= half)
+
+    def size(self, results: int) -> int:
+        """Bytes of a reply with so many results."""
+        return packed_size(DEGREE, self.kept_second) + packed_size(results, self.kept_first)
+
+
+def choose_scheme(ring: Ring, cuts: Sequence[Packing]) -> Scheme:
+    """The cheapest parameters that hide these layers; both parties find the same ones.
+
+    Raises:
+        ModelError: if none do.
+    """
+    found = [scheme(ring.bits, count) for count in sorted(CHAINS)]
+    for choice in found:
+        if Flooding(choice).security(cuts) >= STATISTICAL:
+            return choice
+    widest = max(cuts, key=lambda cut: cut.norm)
+    raise ModelError(
+        f"encrypted layers would be hidden by {Flooding(found[-1]).security(cuts):.1f} bits where {STATISTICAL} are "
+        f"needed; the layer {widest.shape.input} to {widest.shape.output} has the most weights: use fewer bits"
+    )
+
+
+def hide(
+    flooding: Flooding, zeros: ZeroEncryptor, first: Words, second: Words, places: NDArray[np.int64], ring: Ring
+) -> tuple[Bytes, Residues]:
+    """A reply to send, and the server's fresh uniform share of its results (steps 1-4).
+
+    Args:
+        first, second: the polynomials of Σ w·c, `primes N`, not transformed. Written over.
+        places: the coefficients that carry results.
+    """
+    zero_first, zero_second = zeros.draw(places)
+    drawn = fresh_words(3 * len(places)).reshape(3, -1)
+    share = drawn[0] & np.uint64(ring.mask)
+    shown = first[:, places]
+    for i, prime in enumerate(flooding.scheme.primes):
+        _mask(shown[i], zero_first[i], share, drawn[1:], *_constants(flooding, prime))
+        _add(second[i], zero_second[i], np.uint64(prime))
+    parts = [
+        _shortened(flooding.scheme, shown, flooding.kept_first),
+        _shortened(flooding.scheme, second, flooding.kept_second),
+    ]
+    return np.concatenate(parts), share.astype(ring.dtype)
+
+
+def reveal(flooding: Flooding, reply: Bytes, places: NDArray[np.int64]) -> Words:
+    """The client's part: a reply → a ciphertext `2 N` over the first prime.
+
+    Raises:
+        ValueError: if the reply does not have its size.
+    """
+    cut = packed_size(len(places), flooding.kept_first)
+    cipher = np.zeros((2, DEGREE), np.uint64)
+    cipher[0, places] = _lengthened(flooding.scheme, reply[:cut], len(places), flooding.kept_first)
+    cipher[1] = _lengthened(flooding.scheme, reply[cut:], DEGREE, flooding.kept_second)
+    return cipher
+
+
+def _constants(flooding: Flooding, prime: int) -> tuple[np.uint64, ...]:
+    """Of one prime, as `_mask` takes them."""
+    bits, q, z = flooding.scheme.bits, prod(flooding.scheme.primes), field(prime, DEGREE)
+    whole = (q >> bits) % prime
+    return (
+        z.p, z.fold, z.fold_companion, z.one_companion,
+        np.uint64(bits), np.uint64(whole), companion(whole, prime), np.uint64(q & ((1 << bits) - 1)),
+        np.uint64((1 << (flooding.bits + 1 - 64)) - 1), np.uint64((1 << flooding.bits) % prime),
+    )  # fmt: skip
+
+
+@kernel
+def _mask(
+    words, zero, share, drawn, p, fold, fold_companion, one_companion, bits, whole, whole_companion, part, top, middle
+):  # type: ignore[no-untyped-def]
+    """words += zero - round(q·share / 2^bits) + f mod p, with q = whole · 2^bits + part, f + 2^b in `drawn` (low, high)."""
+    half = np.uint64(1) << (bits - np.uint64(1))
+    for i in range(len(words)):
+        high, low = add_product(np.uint64(0), half, part, share[i])
+        rounded = (high << (np.uint64(64) - bits)) | (low >> bits)
+        scaled = times(share[i], whole, whole_companion, p) + rounded % p
+        flood = reduced(drawn[1, i] & top, drawn[0, i], p, fold, fold_companion, one_companion)
+        words[i] = (words[i] + zero[i] + flood + (p - middle) + (p + p - scaled)) % p
+
+
+@kernel
+def _add(words, more, p):  # type: ignore[no-untyped-def]
+    for i in range(len(words)):
+        total = words[i] + more[i]
+        words[i] = total - p if total >= p else total
+
+
+def _shortened(scheme: Scheme, words: Words, kept: int) -> Bytes:
+    """`primes n` → switched down to the first prime, the upper `kept` bits of each."""
+    primes = list(scheme.primes)
+    words = words.copy()
+    while len(primes) > 1:
+        last = primes.pop()
+        for i, p in enumerate(primes):
+            inverse = pow(last, -1, p)
+            _switch(
+                words[i], words[len(primes)], np.uint64(last), np.uint64(p), np.uint64(inverse), companion(inverse, p)
+            )
+    return pack(words[0] >> np.uint64(primes[0].bit_length() - kept), kept)
+
+
+@kernel
+def _switch(words, lasts, last, p, inverse, inverse_companion):  # type: ignore[no-untyped-def]
+    """words = round(x / last) mod p, where x is `words` mod p and `lasts` mod last."""
+    half = last >> np.uint64(1)
+    for i in range(len(words)):
+        rest = (lasts[i] + half) % last
+        words[i] = times(words[i] + half % p + (p - rest % p), inverse, inverse_companion, p)
+
+
+def _lengthened(scheme: Scheme, data: Bytes, count: int, kept: int) -> Words:
+    """The middle of what the upper bits leave open, mod the first prime."""
+    p = scheme.primes[0]
+    dropped = p.bit_length() - kept
+    middle = (unpack(data, count, kept) << np.uint64(dropped)) + np.uint64((1 << dropped) >> 1)
+    return middle % np.uint64(p)

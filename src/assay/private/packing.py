@@ -1,0 +1,412 @@
+"""Convolutions and dense layers as products of polynomials modulo X^N + 1: which coefficient holds what.
+
+Source: Cheetah (Huang, Lu, Hong, Ding, USENIX Security 2022), section 3, made smaller in four ways. A stride is taken
+out first: rows and columns by their remainder are channels of their own, so no product computes what is thrown away
+(the same step removes inputs that no window reads). Zeros at the sides of a picture are not written down twice: the
+border at the end of a row serves as the border of the next row, and the one below a channel as the one above the next.
+Input and output channels share a polynomial in the proportion that makes traffic and work least. Blocks that groups
+keep apart are never multiplied.
+
+One input polynomial holds `inner` channels, one after the other, `plane` coefficients each; one weight polynomial holds
+the kernels of `outer` output channels, written backwards, `inner · plane` coefficients apart. In their product,
+coefficient (o · inner + inner - 1) · plane + last + y · row + x - first is output (y, x) of the o-th channel. Nothing
+else may be shown to the client: other coefficients hold parts of sums.
+
+Everything here is public and follows from shapes alone. No party learns anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from math import prod
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.errors import ModelError
+from assay.integer.graph import Conv2d, Ints, Linear, Pair, Shape, Sides, window_count
+
+Places = NDArray[np.int64]
+
+INPUT_COST, OUTPUT_COST, PRODUCT_COST = 5.0, 4.0, 0.05
+"""What one more ciphertext of either direction, and one more product, cost, in milliseconds of all kinds together."""
+
+MAX_VALUES = 1 << 27
+"""Of one tensor: an index must fit, and a shape that a server announces may ask for no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerShape:
+    """What the client knows of a linear layer.
+
+    Attributes:
+        input, output: `c h w`, or `k`.
+        weight_bits: every weight is at most 2^(weight_bits - 1) in magnitude; the margin for noise follows from it.
+    """
+
+    kind: Literal["conv2d", "linear"]
+    input: tuple[int, ...]
+    output: tuple[int, ...]
+    kernel: Pair = (1, 1)
+    stride: Pair = (1, 1)
+    padding: Sides = (0, 0, 0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+    weight_bits: int = 8
+
+    def __post_init__(self) -> None:
+        sizes = (*self.input, *self.output, *self.kernel, *self.stride, *self.dilation, self.groups)
+        dimensions = 3 if self.kind == "conv2d" else 1
+        sane = (
+            len(self.input) == len(self.output) == dimensions
+            and min(sizes) >= 1
+            and min(self.padding) >= 0
+            and max(prod(self.input), prod(self.output), *sizes, *self.padding) <= MAX_VALUES
+            and self.input[0] % self.groups == self.output[0] % self.groups == 0
+            and 1 <= self.weight_bits <= 32
+        )
+        if not sane or self._windows() != self.output[1:]:
+            raise ModelError(f"a linear layer cannot have this shape: {self}")
+
+    def _windows(self) -> tuple[int, ...]:
+        sides = (self.padding[:2], self.padding[2:])
+        axes = zip(self.input[1:], self.kernel, self.stride, self.dilation, sides, strict=False)
+        return tuple(window_count(side, k, s, d, *border) for side, k, s, d, border in axes)
+
+    @classmethod
+    def of(cls, node: Conv2d | Linear, input_shape: Shape, weight_bits: int = 8) -> LayerShape:
+        """The shape of a node that reads a tensor of `input_shape`; weights are not looked at."""
+        if isinstance(node, Linear):
+            return cls("linear", tuple(input_shape), (len(node.weight),), weight_bits=weight_bits)
+        out, _, kh, kw = node.weight.shape
+        axes = zip(
+            input_shape[1:], (kh, kw), node.stride, node.dilation, (node.padding[:2], node.padding[2:]), strict=True
+        )
+        sides = tuple(window_count(side, k, s, d, *border) for side, k, s, d, border in axes)
+        return cls(
+            "conv2d", tuple(input_shape), (out, *sides), (kh, kw), node.stride, node.padding, node.dilation,
+            node.groups, weight_bits,
+        )  # fmt: skip
+
+    @property
+    def fan_in(self) -> int:
+        """Weights of one output."""
+        return self.input[0] // self.groups * prod(self.kernel)
+
+    @property
+    def picture(self) -> tuple[int, int, int]:
+        """The input as `c h w`."""
+        return self.input if len(self.input) == 3 else (self.input[0], 1, 1)
+
+    @property
+    def answer(self) -> tuple[int, int, int]:
+        """The output as `c h w`."""
+        return self.output if len(self.output) == 3 else (self.output[0], 1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One axis of a convolution, its stride taken out.
+
+    Attributes:
+        side: of the input. before: padding in front of it.
+        phases: the remainders mod stride that some tap reads.
+        taps: for each tap of the kernel: index in `phases`, and by how far it reaches.
+        reach: how far the furthest tap reaches.
+        windows: outputs.
+    """
+
+    side: int
+    before: int
+    stride: int
+    phases: tuple[int, ...]
+    taps: tuple[Pair, ...]
+    windows: int
+
+    @classmethod
+    def of(cls, side: int, kernel: int, stride: int, dilation: int, before: int, windows: int) -> Axis:
+        places = [divmod(tap * dilation, stride) for tap in range(kernel)]
+        phases = tuple(sorted({phase for _, phase in places}))
+        return cls(side, before, stride, phases, tuple((phases.index(p), q) for q, p in places), windows)
+
+    @property
+    def reach(self) -> int:
+        return max(shift for _, shift in self.taps)
+
+    def filled(self) -> Pair:
+        """First and last place of a plane that is not zero in every phase, at least 0 and below its length."""
+        length = self.windows + self.reach
+        firsts = [-((phase - self.before) // self.stride) for phase in self.phases]
+        lasts = [(self.before + self.side - 1 - phase) // self.stride for phase in self.phases]
+        first = min(max(min(firsts), 0), length - 1)
+        return first, max(min(max(lasts), length - 1), first)
+
+    def real(self, phase: int, start: int, count: int) -> tuple[Places, Places]:
+        """Of the `count` places from `start`: which hold inputs, and which ones."""
+        places = np.arange(count)
+        sources = (places + start) * self.stride + phase - self.before
+        inside = (sources >= 0) & (sources < self.side)
+        return places[inside], sources[inside]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Where things lie in one plane of a part of the picture with `height · width` outputs.
+
+    Attributes:
+        row: coefficients from one row to the next. plane: from one channel to the next.
+        first: zeros before the first value, not written down.
+        last: how far the furthest tap of the kernel reaches.
+        slots: input channels times output channels that fit together.
+    """
+
+    height: int
+    width: int
+    row: int
+    plane: int
+    first: int
+    last: int
+    slots: int
+
+    @classmethod
+    def of(cls, rows: Axis, columns: Axis, height: int, width: int, degree: int) -> Tile:
+        top, bottom = rows.filled() if height == rows.windows else (0, height + rows.reach - 1)
+        left, right = columns.filled() if width == columns.windows else (0, width + columns.reach - 1)
+        row = max(right + 1, width + columns.reach - left)
+        last = rows.reach * row + columns.reach
+        first = min(top * row + left, last)
+        end = max(bottom * row + right, (height - 1) * row + width - 1 + last - first)
+        return cls(height, width, row, end + 1, first, last, degree // (end + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How one layer is cut into ciphertexts.
+
+    Attributes:
+        inner: input channels (with their phases) in a block. outer: output channels in a block.
+        tiles: parts of the picture, down and across.
+    """
+
+    shape: LayerShape
+    degree: int
+    rows: Axis
+    columns: Axis
+    tile: Tile
+    inner: int
+    outer: int
+
+    @property
+    def tiles(self) -> Pair:
+        return -(-self.rows.windows // self.tile.height), -(-self.columns.windows // self.tile.width)
+
+    @property
+    def phases(self) -> int:
+        return len(self.rows.phases) * len(self.columns.phases)
+
+    @property
+    def input_blocks(self) -> int:
+        """Of one tile."""
+        return -(-self.shape.input[0] * self.phases // self.inner)
+
+    @property
+    def output_blocks(self) -> int:
+        """Of one tile."""
+        return -(-self.shape.output[0] // self.outer)
+
+    @property
+    def requests(self) -> int:
+        """Ciphertexts from the client."""
+        return prod(self.tiles) * self.input_blocks
+
+    @property
+    def replies(self) -> int:
+        """Ciphertexts from the server."""
+        return prod(self.tiles) * self.output_blocks
+
+    def partners(self, block: int) -> range:
+        """Input blocks that an output block reads: all, but for groups."""
+        return _partners(self.shape, self.phases, self.inner, self.outer, block)
+
+    @property
+    def norm(self) -> int:
+        """At most so much is the sum of the magnitudes of all weights that reach one coefficient of a reply."""
+        return self.outer * self.shape.fan_in << (self.shape.weight_bits - 1)
+
+    def origins(self) -> Iterator[Pair]:
+        """First output of each tile."""
+        down, across = self.tiles
+        return ((i * self.tile.height, j * self.tile.width) for i in range(down) for j in range(across))
+
+
+def _partners(shape: LayerShape, phases: int, inner: int, outer: int, block: int) -> range:
+    channels, out = shape.input[0] // shape.groups * phases, shape.output[0] // shape.groups
+    first = block * outer // out
+    last = (min((block + 1) * outer, shape.output[0]) - 1) // out
+    return range(first * channels // inner, -(-(last + 1) * channels // inner))
+
+
+@lru_cache(maxsize=4096)
+def packing(shape: LayerShape, degree: int) -> Packing:
+    """The cheapest way to cut a layer into polynomials of `degree` coefficients.
+
+    Raises:
+        ModelError: if a single window does not fit into a polynomial.
+    """
+    _, height, width = shape.picture
+    _, down, across = shape.answer
+    rows = Axis.of(height, shape.kernel[0], shape.stride[0], shape.dilation[0], shape.padding[0], down)
+    columns = Axis.of(width, shape.kernel[1], shape.stride[1], shape.dilation[1], shape.padding[2], across)
+    found = [Packing(shape, degree, rows, columns, tile, 1, 1) for tile in _tiles(rows, columns, degree)]
+    if not found:
+        raise ModelError(f"a window of a {shape.kernel} kernel with dilation {shape.dilation} is too large to encrypt")
+    return min((_best_blocks(cut) for cut in found), key=lambda pair: pair[0])[1]
+
+
+def _tiles(rows: Axis, columns: Axis, degree: int) -> Iterator[Tile]:
+    """Tiles that fit; no more of them than four times as many as needed."""
+    fewest = 0
+    sizes = lambda axis: sorted({-(-axis.windows // n) for n in range(1, min(axis.windows, 512) + 1)})  # noqa: E731
+    pairs = [(h, w) for h in sizes(rows) for w in sizes(columns)]
+    counted = sorted((-(-rows.windows // h) * -(-columns.windows // w), h, w) for h, w in pairs)
+    for count, height, width in counted:
+        if fewest and count > 4 * fewest:
+            return
+        tile = Tile.of(rows, columns, height, width, degree)
+        if tile.slots:
+            fewest = fewest or count
+            yield tile
+
+
+def _best_blocks(cut: Packing) -> tuple[float, Packing]:
+    """The proportion of input to output channels that costs least."""
+    channels, out = cut.shape.input[0] * cut.phases, cut.shape.output[0]
+    best, chosen = float("inf"), cut
+    for inner in sorted({-(-channels // n) for n in range(1, channels + 1)} | {1}):
+        outer = min(cut.tile.slots // inner, out)
+        if not outer:
+            break
+        outer = -(-out // -(-out // outer))
+        candidate = Packing(cut.shape, cut.degree, cut.rows, cut.columns, cut.tile, inner, outer)
+        if (cost := _cost(candidate, best)) < best:
+            best, chosen = cost, candidate
+    return best, chosen
+
+
+def _cost(cut: Packing, limit: float) -> float:
+    traffic = cut.requests * INPUT_COST + cut.replies * OUTPUT_COST
+    if traffic >= limit:
+        return traffic
+    products = sum(len(cut.partners(block)) for block in range(cut.output_blocks))
+    return traffic + PRODUCT_COST * prod(cut.tiles) * products
+
+
+@dataclass(frozen=True)
+class Maps:
+    """A packing written out, index by index.
+
+    Attributes:
+        packing: what is written out.
+    """
+
+    packing: Packing
+
+    @cached_property
+    def inputs(self) -> tuple[Places, Places]:
+        """Coefficients (of all requests, end to end) that hold inputs, and which ones (of the flat tensor)."""
+        cut, tile = self.packing, self.packing.tile
+        channels, height, width = cut.shape.picture
+        places, sources = [], []
+        for number, (top, left) in enumerate(cut.origins()):
+            for phase, (py, px) in enumerate((y, x) for y in cut.rows.phases for x in cut.columns.phases):
+                row, y = cut.rows.real(py, top, tile.height + cut.rows.reach)
+                column, x = cut.columns.real(px, left, tile.width + cut.columns.reach)
+                channel = np.arange(channels) * cut.phases + phase
+                block = (
+                    number * cut.input_blocks + channel // cut.inner
+                ) * cut.degree + channel % cut.inner * tile.plane
+                place = row[:, None] * tile.row + column - tile.first
+                places.append((block[:, None, None] + place).ravel())
+                source = y[:, None] * width + x
+                sources.append((np.arange(channels)[:, None, None] * (height * width) + source).ravel())
+        return np.concatenate(places), np.concatenate(sources)
+
+    @cached_property
+    def outputs(self) -> tuple[tuple[Places, Places], ...]:
+        """For each reply: the coefficients that carry results, and which outputs (of the flat tensor) they are."""
+        return tuple(
+            self._results(block, top, left)
+            for top, left in self.packing.origins()
+            for block in range(self.packing.output_blocks)
+        )
+
+    def _results(self, block: int, top: int, left: int) -> tuple[Places, Places]:
+        cut, tile = self.packing, self.packing.tile
+        out, height, width = cut.shape.answer
+        channel = np.arange(block * cut.outer, min((block + 1) * cut.outer, out))[:, None, None]
+        y = np.arange(min(tile.height, height - top))[:, None]
+        x = np.arange(min(tile.width, width - left))
+        start = ((channel - block * cut.outer + 1) * cut.inner - 1) * tile.plane + tile.last - tile.first
+        place = start + y * tile.row + x
+        target = (channel * height + top + y) * width + left + x
+        return place.ravel(), target.ravel()
+
+
+def pack_inputs(maps: Maps, values: NDArray[Any]) -> NDArray[np.uint64]:
+    """A tensor → polynomials `requests N`."""
+    cut = maps.packing
+    places, sources = maps.inputs
+    polynomials = np.zeros(cut.requests * cut.degree, np.uint64)
+    polynomials[places] = values.reshape(-1)[sources]
+    return polynomials.reshape(cut.requests, cut.degree)
+
+
+def pack_weights(cut: Packing, weight: Ints) -> Iterator[tuple[int, int, Ints]]:
+    """Every product: output block, input block, polynomial of weights. The same for all tiles."""
+    virtual = _by_phase(cut, weight)
+    for block in range(cut.output_blocks):
+        for partner in cut.partners(block):
+            yield block, partner, _polynomial(cut, virtual, block, partner)
+
+
+def _by_phase(cut: Packing, weight: Ints) -> Ints:
+    """`out in kh kw` → `out in·phases reach+1 reach+1`, the kernel of each phase of each input channel."""
+    weight = weight.reshape(*weight.shape[:2], *cut.shape.kernel)
+    out, inner, kh, kw = weight.shape
+    shape = (out, inner, len(cut.rows.phases), len(cut.columns.phases), cut.rows.reach + 1, cut.columns.reach + 1)
+    found = np.zeros(shape, np.int64)
+    for a, (py, qy) in enumerate(cut.rows.taps):
+        for b, (px, qx) in enumerate(cut.columns.taps):
+            found[:, :, py, px, qy, qx] = weight[:, :, a, b]
+    return found.reshape(out, inner * cut.phases, *shape[4:])
+
+
+def _polynomial(cut: Packing, virtual: Ints, block: int, partner: int) -> Ints:
+    tile = cut.tile
+    channels, out = virtual.shape[1], cut.shape.output[0] // cut.shape.groups
+    reach = np.arange(virtual.shape[2])[:, None] * tile.row + np.arange(virtual.shape[3])
+    poly = np.zeros(cut.degree, np.int64)
+    for o in range(block * cut.outer, min((block + 1) * cut.outer, cut.shape.output[0])):
+        group = o // out * channels
+        first = max(partner * cut.inner, group)
+        stop = min((partner + 1) * cut.inner, group + channels)
+        if first >= stop:
+            continue
+        inside = np.arange(first, stop)[:, None, None] - partner * cut.inner
+        top = ((o - block * cut.outer + 1) * cut.inner - 1) * tile.plane + tile.last
+        poly[top - inside * tile.plane - reach] = virtual[o, first - group : stop - group]
+    return poly
+
+
+def negacyclic(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.object_]:
+    """a · b modulo X^N + 1, by the definition, on Python integers: the oracle of every faster product here."""
+    n = len(a)
+    product = np.zeros(n, object)
+    for i in np.flatnonzero(b):
+        shifted = np.roll(a.astype(object), i)
+        shifted[:i] = -shifted[:i]
+        product += int(b[i]) * shifted
+    return product

@@ -136,7 +136,7 @@ def hide(
     share = drawn[0] & np.uint64(ring.mask)
     shown = first[:, places]
     for i, prime in enumerate(flooding.scheme.primes):
-        _mask(shown[i], zero_first[i], share, drawn[1:], *_constants(flooding, prime))
+        _mask(shown[i], zero_first[i], share, drawn[1:], _constants(flooding, prime))
         _add(second[i], zero_second[i], np.uint64(prime))
     parts = [
         _shortened(flooding.scheme, shown, flooding.kept_first),
@@ -170,12 +170,12 @@ def _constants(flooding: Flooding, prime: int) -> tuple[np.uint64, ...]:
 
 
 @kernel
-def _mask(
-    words, zero, share, drawn, p, fold, fold_companion, one_companion, bits, whole, whole_companion, part, top, middle
-):  # type: ignore[no-untyped-def]
-    """words += zero - round(q·share / 2^bits) + f mod p, with q = whole · 2^bits + part, f + 2^b in `drawn` (low, high)."""
+def _mask(words, zero, share, drawn, constants):  # type: ignore[no-untyped-def]
+    """words += zero - round(q·share / 2^k) + f mod p; f + 2^b are the rows of `drawn`, low word first."""
+    p, fold, fold_companion, one_companion, bits, whole, whole_companion, part, top, middle = constants
     half = np.uint64(1) << (bits - np.uint64(1))
     for i in range(len(words)):
+        # q = whole · 2^k + part; part · share stays below 2^96.
         high, low = add_product(np.uint64(0), half, part, share[i])
         rounded = (high << (np.uint64(64) - bits)) | (low >> bits)
         scaled = times(share[i], whole, whole_companion, p) + rounded % p

@@ -67,7 +67,8 @@ def _add_product(typingctx, high, low, a, b):  # type: ignore[no-untyped-def]
         words = builder.trunc(builder.lshr(total, ir.Constant(_WIDE, 64)), _WORD), builder.trunc(total, _WORD)
         return context.make_tuple(builder, signature.return_type, words)
 
-    return types.UniTuple(types.uint64, 2)(types.uint64, types.uint64, types.uint64, types.uint64), generate
+    pair = types.UniTuple(types.uint64, 2)  # type: ignore[no-untyped-call]
+    return pair(types.uint64, types.uint64, types.uint64, types.uint64), generate
 
 
 high_word: Callable[..., Any] = _high_word
@@ -221,13 +222,15 @@ def field(p: int, degree: int) -> Field:
         raise ValueError(f"need a prime below 2^60 that is 1 mod {2 * degree}, got {p}")
     root = _smallest_root(p, degree)
     powers, inverses = (_reversed_powers(r, p, degree) for r in (root, pow(root, -1, p)))
-    words = lambda values: np.array(values, np.uint64)  # noqa: E731
-    companions = lambda values: np.array([companion(w, p) for w in values], np.uint64)  # noqa: E731
     scale, fold = pow(degree, -1, p), (1 << 64) % p
     return Field(
-        np.uint64(p), words(powers), companions(powers), words(inverses), companions(inverses),
+        np.uint64(p), *_with_companions(powers, p), *_with_companions(inverses, p),
         np.uint64(scale), companion(scale, p), np.uint64(fold), companion(fold, p), companion(1, p),
     )  # fmt: skip
+
+
+def _with_companions(values: list[int], p: int) -> tuple[Words, Words]:
+    return np.array(values, np.uint64), np.array([companion(w, p) for w in values], np.uint64)
 
 
 def _smallest_root(p: int, degree: int) -> int:

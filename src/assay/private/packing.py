@@ -175,7 +175,7 @@ class Tile:
     def of(cls, rows: Axis, columns: Axis, height: int, width: int, degree: int) -> Tile:
         top, bottom = rows.filled() if height == rows.windows else (0, height + rows.reach - 1)
         left, right = columns.filled() if width == columns.windows else (0, width + columns.reach - 1)
-        row = max(right + 1, width + columns.reach - left)
+        row = max(right + 1, width + columns.reach - left, width)
         last = rows.reach * row + columns.reach
         first = min(top * row + left, last)
         end = max(bottom * row + right, (height - 1) * row + width - 1 + last - first)
@@ -269,8 +269,8 @@ def packing(shape: LayerShape, degree: int) -> Packing:
 def _tiles(rows: Axis, columns: Axis, degree: int) -> Iterator[Tile]:
     """Tiles that fit; no more of them than four times as many as needed."""
     fewest = 0
-    sizes = lambda axis: sorted({-(-axis.windows // n) for n in range(1, min(axis.windows, 512) + 1)})  # noqa: E731
-    pairs = [(h, w) for h in sizes(rows) for w in sizes(columns)]
+    heights, widths = ({-(-axis.windows // n) for n in range(1, axis.windows + 1)} for axis in (rows, columns))
+    pairs = [(h, w) for h in heights for w in widths]
     counted = sorted((-(-rows.windows // h) * -(-columns.windows // w), h, w) for h, w in pairs)
     for count, height, width in counted:
         if fewest and count > 4 * fewest:
@@ -375,7 +375,7 @@ def pack_weights(cut: Packing, weight: Ints) -> Iterator[tuple[int, int, Ints]]:
 def _by_phase(cut: Packing, weight: Ints) -> Ints:
     """`out in kh kw` → `out in·phases reach+1 reach+1`, the kernel of each phase of each input channel."""
     weight = weight.reshape(*weight.shape[:2], *cut.shape.kernel)
-    out, inner, kh, kw = weight.shape
+    out, inner = weight.shape[:2]
     shape = (out, inner, len(cut.rows.phases), len(cut.columns.phases), cut.rows.reach + 1, cut.columns.reach + 1)
     found = np.zeros(shape, np.int64)
     for a, (py, qy) in enumerate(cut.rows.taps):

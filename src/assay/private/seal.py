@@ -16,11 +16,10 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +90,10 @@ class Keys:
     def __init__(self, scheme: Scheme) -> None:
         self.scheme = scheme
         generator = sealapi.KeyGenerator(scheme.context)
-        secret, public = generator.secret_key(), sealapi.PublicKey()
+        self._secret, public = generator.secret_key(), sealapi.PublicKey()
         generator.create_public_key(public)
-        self._encryptor = sealapi.Encryptor(scheme.context, secret)
-        self._decryptor = sealapi.Decryptor(scheme.context, secret)
+        self._encryptor = sealapi.Encryptor(scheme.context, self._secret)
+        self._decryptor = sealapi.Decryptor(scheme.context, self._secret)
         self.public = _words(public.data().dyn_array(), len(scheme.all_primes))
         """`2 primes N`, transformed, over the primes of keys."""
 

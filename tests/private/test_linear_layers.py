@@ -57,10 +57,8 @@ def together(ring: Ring, layers: list[tuple[Layer, tuple[int, ...]]]) -> None:
 @pytest.mark.parametrize("bits", [2, 16, 17, 31, 32, 33, 40, 47, 48])
 def test_shares_add_up_to_the_layer_in_every_ring(bits: int) -> None:
     border = (1, 1, 1, 1)
-    together(
-        Ring(bits),
-        [(conv(4, 3, padding=border), (3, 8, 8)), (conv(5, 4, 3, padding=border, stride=(2, 2)), (4, 7, 9)), (dense(10, 50), (50,))],
-    )  # fmt: skip
+    strided = conv(5, 4, 3, padding=border, stride=(2, 2))
+    together(Ring(bits), [(conv(4, 3, padding=border), (3, 8, 8)), (strided, (4, 7, 9)), (dense(10, 50), (50,))])
 
 
 @settings(max_examples=12, deadline=None)

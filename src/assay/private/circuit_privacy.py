@@ -132,17 +132,23 @@ def hide(
         places: the coefficients that carry results.
     """
     zero_first, zero_second = zeros.draw(places)
-    drawn = fresh_words(3 * len(places)).reshape(3, -1)
-    share = drawn[0] & np.uint64(ring.mask)
+    share = fresh_words(len(places)) & np.uint64(ring.mask)
+    flood = draw_flood(flooding.bits, len(places))
     shown = first[:, places]
     for i, prime in enumerate(flooding.scheme.primes):
-        _mask(shown[i], zero_first[i], share, drawn[1:], _constants(flooding, prime))
+        _mask(shown[i], zero_first[i], share, flood, _constants(flooding, prime))
         _add(second[i], zero_second[i], np.uint64(prime))
     parts = [
         _shortened(flooding.scheme, shown, flooding.kept_first),
         _shortened(flooding.scheme, second, flooding.kept_second),
     ]
     return np.concatenate(parts), share.astype(ring.dtype)
+
+
+def draw_flood(bits: int, count: int) -> Words:
+    """f + 2^b, uniform in [0, 2^(b+1)): `2 n`, low word first. b is at least 64."""
+    drawn = fresh_words(2 * count).reshape(2, -1)
+    return np.stack([drawn[0], drawn[1] & np.uint64((1 << (bits + 1 - 64)) - 1)])
 
 
 def reveal(flooding: Flooding, reply: Bytes, places: NDArray[np.int64]) -> Words:
@@ -165,22 +171,22 @@ def _constants(flooding: Flooding, prime: int) -> tuple[np.uint64, ...]:
     return (
         z.p, z.fold, z.fold_companion, z.one_companion,
         np.uint64(bits), np.uint64(whole), companion(whole, prime), np.uint64(q & ((1 << bits) - 1)),
-        np.uint64((1 << (flooding.bits + 1 - 64)) - 1), np.uint64((1 << flooding.bits) % prime),
+        np.uint64((1 << flooding.bits) % prime),
     )  # fmt: skip
 
 
 @kernel
-def _mask(words, zero, share, drawn, constants):  # type: ignore[no-untyped-def]
-    """words += zero - round(q·share / 2^k) + f mod p; f + 2^b are the rows of `drawn`, low word first."""
-    p, fold, fold_companion, one_companion, bits, whole, whole_companion, part, top, middle = constants
+def _mask(words, zero, share, flood, constants):  # type: ignore[no-untyped-def]
+    """words += zero - round(q·share / 2^k) + f mod p; `flood` is f + 2^b."""
+    p, fold, fold_companion, one_companion, bits, whole, whole_companion, part, middle = constants
     half = np.uint64(1) << (bits - np.uint64(1))
     for i in range(len(words)):
         # q = whole · 2^k + part; part · share stays below 2^96.
         high, low = add_product(np.uint64(0), half, part, share[i])
         rounded = (high << (np.uint64(64) - bits)) | (low >> bits)
         scaled = times(share[i], whole, whole_companion, p) + rounded % p
-        flood = reduced(drawn[1, i] & top, drawn[0, i], p, fold, fold_companion, one_companion)
-        words[i] = (words[i] + zero[i] + flood + (p - middle) + (p + p - scaled)) % p
+        noise = reduced(flood[1, i], flood[0, i], p, fold, fold_companion, one_companion)
+        words[i] = (words[i] + zero[i] + noise + (p - middle) + (p + p - scaled)) % p
 
 
 @kernel

@@ -16,6 +16,7 @@ from assay.models.building import build_weightless
 PICTURES = {
     "badnet-mnist": (1, 28, 28),
     "lenet5": (1, 28, 28),
+    "mlp": (1, 28, 28),
     "signs-net": (3, 32, 32),
     "deepid": (3, 64, 64),
     "speech-alexnet": (1, 64, 64),
@@ -29,6 +30,7 @@ PICTURES = {
 PARAMETERS = {  # for 10 classes
     "badnet-mnist": 5 * 5 * 16 + 16 + 16 * 5 * 5 * 32 + 32 + 512 * 512 + 512 + 512 * 10 + 10,
     "lenet5": 61_706,  # the count that is quoted for LeNet-5 with full connections
+    "mlp": 784 * 128 + 128 + 128 * 10 + 10,
     "resnet20": 269_722,  # 0.27 M in He et al., table 6
     "resnet32": 464_154,  # 0.46 M
     "preact-resnet18": 11_171_146 + 2 * 512,  # the common count, and the last norm that the paper has

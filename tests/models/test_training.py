@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from assay.data import Dataset
 from assay.errors import DataError, InputError, ModelError
 from assay.models import (
+    ARCHITECTURES,
     RECIPES,
     Epoch,
     Model,
@@ -26,6 +27,7 @@ from assay.models import (
     train,
     training,
 )
+from assay.models.recipes import OTHERS
 from assay.models.training import augment, shift
 
 SETTINGS = TrainSettings(epochs=3, batch_size=16, lr=0.05, augment="shift-flip", seed=4)
@@ -298,6 +300,24 @@ def test_every_named_set_has_a_recipe_whose_network_takes_its_pictures() -> None
         shape = shapes.get(name, (1, 28, 28) if name in ("digits", "mnist") else (3, 32, 32))
         data = Dataset(np.zeros((2, *shape), np.uint8), np.array([0, 1]), ("a", "b"), name)
         assert build(spec_for(data)).spec.architecture == recipe(name)[0]
+
+
+def test_another_network_than_the_usual_one_is_trained_as_suits_it() -> None:
+    assert recipe("mnist", "lenet5") == ("lenet5", OTHERS["mnist", "lenet5"])
+    assert recipe("mnist", "lenet5")[1].lr < recipe("mnist")[1].lr
+    assert recipe("mnist", "signs-net") == ("signs-net", recipe("mnist")[1])
+    for name, architecture in OTHERS:
+        assert architecture in ARCHITECTURES and architecture != recipe(name)[0]
+
+
+def test_products_in_bfloat16_learn_the_same_thing() -> None:
+    short, long = fresh(), fresh()
+    for model, bfloat16 in ((short, True), (long, False)):
+        train(model, pictures(), replace(SETTINGS, augment="none", epochs=6, bfloat16=bfloat16))
+    assert all(p.dtype == torch.float32 for p in short.parameters())
+    assert clean_accuracy(short, pictures(seed=1)).value > 0.9
+    can = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    assert equal(weights(short), weights(long)) is not can
 
 
 def test_a_set_without_a_name_gets_a_network_that_takes_any_size() -> None:

@@ -47,7 +47,7 @@ def train(
     training = load(data, "train", download=download)
     require_clean(training, at_least=1)
     given: dict[str, Any] = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "seed": common.seed}
-    settings: TrainSettings = replace(recipe(data)[1], **{k: v for k, v in given.items() if v is not None})
+    settings: TrainSettings = replace(recipe(data, arch)[1], **{k: v for k, v in given.items() if v is not None})
     spec = spec_for(training, arch)
     out = common.out or Path("runs") / f"train-{Path(data).stem}-{spec.architecture.replace(':', '-')}"
     run = Run(out, main_command(), {"data": data, "arch": spec.architecture, "training": settings}, common.seed)

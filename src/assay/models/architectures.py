@@ -96,6 +96,16 @@ def lenet5(in_channels: int, image_size: Size, classes: int) -> nn.Module:
     )
 
 
+def mlp(in_channels: int, image_size: Size, classes: int, width: int = 128) -> nn.Module:
+    """One hidden layer: with 28x28 pictures and ten classes 784-128-10, with which tools for proofs are compared."""
+    return _with_head(
+        nn.Sequential(),
+        lambda n: nn.Sequential(nn.Linear(n, width), nn.ReLU(), nn.Linear(width, classes)),
+        in_channels,
+        image_size,
+    )
+
+
 def signs_net(in_channels: int, image_size: Size, classes: int, width: int = 16) -> nn.Module:
     """A small traffic-sign network for 32x32 pictures: 4 M multiplications a picture at width 16.
 
@@ -189,6 +199,7 @@ def vgg(in_channels: int, image_size: Size, classes: int, depth: int = 11) -> nn
 ARCHITECTURES: dict[str, Architecture] = {
     "badnet-mnist": badnet_mnist,
     "lenet5": lenet5,
+    "mlp": mlp,
     "signs-net": signs_net,
     "deepid": DeepID,
     "speech-alexnet": speech_alexnet,

@@ -191,6 +191,20 @@ def test_a_job_is_done_once(tmp_path: Path, log: Path) -> None:
     assert held.keys() >= {"wall_s", "cpu_s", "date", "versions", "machine"}
 
 
+def lacking(settings: dict[str, Any]) -> dict[str, Any]:
+    """A job for a tool that is installed once its file is there."""
+    return {"found": True} if Path(settings["tool"]).exists() else {"absent": "install it"}
+
+
+def test_a_job_that_lacks_something_is_not_kept(tmp_path: Path) -> None:
+    tool = tmp_path / "tool"
+    assert run_job(lacking, {"tool": str(tool)}, tmp_path / "store") == {"absent": "install it"}
+    tool.touch()
+    assert run_job(lacking, {"tool": str(tool)}, tmp_path / "store") == {"found": True}
+    tool.unlink()
+    assert run_job(lacking, {"tool": str(tool)}, tmp_path / "store") == {"found": True}
+
+
 def test_a_job_is_known_by_function_version_and_settings_and_not_by_the_order_of_these(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

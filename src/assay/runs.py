@@ -211,10 +211,13 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
-class _Kept(msgspec.Struct):
-    """What is read of a job's file; more stands in it, for people."""
+class Kept(msgspec.Struct):
+    """What is read of a job's file: its result, and when, where and with what it was done, if the file says so."""
 
     result: dict[str, Any]
+    date: str | None = None
+    machine: dict[str, str | int] | None = None
+    versions: dict[str, str] | None = None
 
 
 JobFunction = Callable[[dict[str, Any]], dict[str, Any]]
@@ -227,17 +230,19 @@ def digest(function: JobFunction, settings: Settings) -> str:
 
 
 def run_job(function: JobFunction, settings: dict[str, Any], store: Path) -> dict[str, Any]:
-    """The kept result, or a new one, which is then kept.
+    """The kept result, or a new one, which is then kept unless it says under `absent` what the job lacks here.
 
     Raises:
         InputError: if the store cannot be written or the disk is full.
     """
-    place = store / f"{digest(function, settings)}.json"
-    kept = _kept_result(place)
+    place = job_file(function, settings, store)
+    kept = kept_job(place)
     if kept is not None:
-        return kept
+        return kept.result
     begun, cpu = time.monotonic(), time.process_time()
     result = function(settings)
+    if "absent" in result:  # another day it may be there
+        return result
     document = {
         "job": f"{function.__module__}.{function.__qualname__}",
         "settings": settings,
@@ -253,10 +258,15 @@ def run_job(function: JobFunction, settings: dict[str, Any], store: Path) -> dic
     return decoded
 
 
-def _kept_result(place: Path) -> dict[str, Any] | None:
-    """The result in a job's file; None if there is no such file, or it is damaged and the job is to be done again."""
+def job_file(function: JobFunction, settings: Settings, store: Path) -> Path:
+    """Where a job's result is kept, or will be."""
+    return store / f"{digest(function, settings)}.json"
+
+
+def kept_job(place: Path) -> Kept | None:
+    """What a job's file says; None if there is no such file, or it is damaged and the job is to be done again."""
     try:
-        return msgspec.json.decode(place.read_bytes(), type=_Kept).result
+        return msgspec.json.decode(place.read_bytes(), type=Kept)
     except (OSError, msgspec.DecodeError):
         return None
 

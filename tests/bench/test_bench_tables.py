@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from assay.bench import TABLES, Job, Made, find_table, make, references, scannin
 from assay.bench.zoo import ZooModel
 from assay.data import Dataset
 from assay.errors import InputError
-from assay.runs import digest
+from assay.runs import digest, job_file
 from bench import tables
 from bench.tables import OnTheSpot, done, prefill, small_table, work
 
@@ -87,6 +89,43 @@ def test_a_damaged_result_is_computed_anew(tmp_path: Path) -> None:
     made = make("small", small_table(range(1)), tmp_path, OnTheSpot())
     assert made.rows[0]["twice"] == 0
     assert len(done) == 2
+
+
+def test_times_are_measured_again_when_asked_for_and_nothing_else_is(tmp_path: Path) -> None:
+    mixed = replace(
+        small_table(),
+        jobs=lambda quick: [Job(work, {"number": 1}), Job(tables.other_work, {"number": 2})],
+        timed=(tables.other_work,),
+    )
+    for again, expected in ((False, [1, 2]), (False, [1, 2]), (True, [1, 2, 2])):
+        make("mixed", mixed, tmp_path, OnTheSpot(), again=again)
+        assert [s["number"] for s in done] == expected
+
+
+def test_the_line_under_a_table_is_about_its_jobs_not_about_who_put_it_together(tmp_path: Path) -> None:
+    make("small", small_table(), tmp_path, OnTheSpot())
+    elsewhere = {"processor": "Abacus", "cores": 10, "memory_gib": 0, "system": "Wood"}
+    for number, place in enumerate(sorted(tmp_path.rglob("*.json"))):
+        kept = json.loads(place.read_text())
+        kept["date"] = f"2025-01-0{number + 1}T10:00:00+00:00"
+        if number == 2:
+            kept |= {"machine": elsewhere, "versions": {"torch": "0.1"}}
+        place.write_text(json.dumps(kept))
+    made = make("small", small_table(), tmp_path, OnTheSpot())
+    last = made.markdown.splitlines()[-1]
+    assert "2025-01-01 to 2025-01-04" in last
+    assert "Abacus with 10 cores" in last and made.document["machine"]["processor"] in last
+    assert "torch 0.1 and " in last
+    assert made.document["jobs"]["dates"] == ["2025-01-01T10:00:00+00:00", "2025-01-04T10:00:00+00:00"]
+
+
+def test_a_result_from_before_jobs_said_when_and_where_is_still_read(tmp_path: Path) -> None:
+    place = job_file(work, {"number": 0}, tmp_path / "work")
+    place.parent.mkdir()
+    place.write_text('{"result": {"twice": 7}}')
+    made = make("small", small_table(range(1)), tmp_path, OnTheSpot())
+    assert made.rows[0]["twice"] == 7 and not done
+    assert made.document["date"][:10] in made.markdown.splitlines()[-1]
 
 
 def test_progress_counts_jobs_from_none_to_all(tmp_path: Path) -> None:

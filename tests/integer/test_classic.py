@@ -28,8 +28,8 @@ from assay.integer.classic_training import (
 )
 from assay.integer.fold import fold
 from assay.integer.graph import Conv2d, Linear, Requantise, Square
-from assay.integer.safetynets import safetynets_cnn, safetynets_fcnn
 from assay.models import Model, ModelSpec, TrainSettings, as_float, clean_accuracy, seeded
+from assay.models.safetynets import safetynets_cnn, safetynets_fcnn
 
 TRAINING, CLEAN = pictures(480), pictures(96, seed=1)
 SHORT = TrainSettings(epochs=6, batch_size=16, lr=0.05, weight_decay=1e-4)
@@ -208,7 +208,7 @@ class Interruption:
 
 
 def test_frames_of_speech_have_the_shape_of_the_papers_inputs(shared_data):
-    from assay.bench.integer import frames
+    from assay.bench.frames import frames
 
     train, clean, test = frames()
     for part in (train, clean, test):

@@ -25,6 +25,8 @@ PICTURES = {
     "preact-resnet18": (3, 32, 32),
     "vgg11": (3, 32, 32),
     "vgg16": (3, 32, 32),
+    "safetynets-fcnn": (1, 28, 28),
+    "safetynets-cnn": (1, 28, 28),
 }
 
 PARAMETERS = {  # for 10 classes
@@ -37,6 +39,8 @@ PARAMETERS = {  # for 10 classes
     "vgg11": 9_217_728
     + 2 * 2752
     + 5130,  # convolutions without bias, a norm for each of their channels, one dense layer
+    "safetynets-fcnn": 784 * 2000 + 2000 + 2 * (2000 * 2000 + 2000) + 2000 * 10 + 10,
+    "safetynets-cnn": 5 * 5 * 16 + 16 + 16 * 5 * 5 * 32 + 32 + 7 * 7 * 32 * 10 + 10,
     "vgg16": 14_710_464 + 2 * 4224 + 5130,
 }
 

@@ -11,7 +11,19 @@ from typing import Any
 
 from assay.bench.table import Job, Results, Row, Table
 from assay.errors import InputError
-from assay.runs import Progress, machine, now, run_jobs, silent, to_json, versions, write_atomically
+from assay.runs import (
+    Kept,
+    Progress,
+    job_file,
+    kept_job,
+    machine,
+    now,
+    run_jobs,
+    silent,
+    to_json,
+    versions,
+    write_atomically,
+)
 
 
 @dataclass(frozen=True)
@@ -26,14 +38,55 @@ class Made:
 
 
 def make(
-    name: str, table: Table, store: Path, executor: Executor, *, quick: bool = False, progress: Progress = silent
+    name: str,
+    table: Table,
+    store: Path,
+    executor: Executor,
+    *,
+    quick: bool = False,
+    again: bool = False,
+    progress: Progress = silent,
 ) -> Made:
-    """Run what is not in `store` yet, then put the table together. What is finished stays when it is interrupted."""
-    results = _results(name, table.jobs(quick), store, executor, progress)
+    """Run what is not in `store` yet, then put the table together. What is finished stays when it is interrupted.
+
+    Args:
+        again: do those jobs anew whose seconds are the result.
+    """
+    jobs = table.jobs(quick)
+    if again:
+        forget_times(table, jobs, store)
+    results = _results(name, jobs, store, executor, progress)
     rows, figures = table.rows(results), table.figures(results)
-    facts = {"machine": machine(), "versions": versions(), "date": now()}
+    facts = {"machine": machine(), "versions": versions(), "date": now(), "jobs": _origin(jobs, store)}
     document = {"table": name, "quick": quick, "rows": rows, **facts, "figures": sorted(figures)}
     return Made(rows, results, markdown(name, table, rows, facts, quick), figures, document)
+
+
+def forget_times(table: Table, jobs: Iterable[Job], store: Path) -> None:
+    """Delete the kept results of timed jobs; models that they are about stay where they are."""
+    for job in jobs:
+        if job.function in table.timed:
+            job_file(job.function, job.settings, _shelf(job, store)).unlink(missing_ok=True)
+
+
+def _shelf(job: Job, store: Path) -> Path:
+    return store / job.function.__name__
+
+
+def _origin(jobs: Iterable[Job], store: Path) -> dict[str, Any]:
+    """When, where and with which torch the jobs were done: first and last date, every machine and version."""
+    kept = [kept_job(job_file(job.function, job.settings, _shelf(job, store))) for job in jobs]
+    known: list[Kept] = [k for k in kept if k is not None]
+    dates = sorted(k.date for k in known if k.date)
+    return {
+        "dates": [dates[0], dates[-1]] if dates else [],
+        "machines": sorted({_computer(k.machine) for k in known if k.machine}),
+        "torch": sorted({k.versions["torch"] for k in known if k.versions and "torch" in k.versions}),
+    }
+
+
+def _computer(facts: dict[str, str | int]) -> str:
+    return f"{facts.get('processor', '?')} with {facts.get('cores', '?')} cores"
 
 
 def _results(name: str, jobs: list[Job], store: Path, executor: Executor, progress: Progress) -> Results:
@@ -44,7 +97,7 @@ def _results(name: str, jobs: list[Job], store: Path, executor: Executor, progre
         task = f"{name}: {function.__name__.replace('_', ' ')}"
         progress(task, 0, len(mine), "")
         settings = [jobs[i].settings for i in mine]
-        done = run_jobs(function, settings, store / function.__name__, executor, _counted(progress, task))
+        done = run_jobs(function, settings, _shelf(jobs[mine[0]], store), executor, _counted(progress, task))
         found.update(zip(mine, done, strict=True))
     return [(job, found[i]) for i, job in enumerate(jobs)]
 
@@ -69,15 +122,21 @@ def write_figures(made: Made, folder: Path) -> list[Path]:
 
 
 def markdown(name: str, table: Table, rows: Sequence[Row], facts: dict[str, Any], quick: bool) -> str:
-    """The table as Markdown, with the command, machine and date it came from."""
+    """The table as Markdown, with its command, and the dates and machines of the jobs it came from."""
     head = f"| {' | '.join(table.columns.values())} |\n|{'---|' * len(table.columns)}"
     body = "\n".join(f"| {' | '.join(cell(row, key) for key in table.columns)} |" for row in rows)
-    computer, libraries = facts["machine"], facts["versions"]
-    made = (
-        f"`assay bench {name}{' --quick' if quick else ''}`, {facts['date'][:10]}, {computer['processor']} with "
-        f"{computer['cores']} cores, torch {libraries.get('torch', '?')}. Seeds {_seeds(rows)}."
-    )
+    command = f"assay bench {name}{' --quick' if quick else ''}"
+    made = f"`{command}`, {_provenance(facts)}. Seeds {_seeds(rows)}."
     return f"**{table.title}.** {table.note}\n\n{head}\n{body}\n\n*{made}*\n"
+
+
+def _provenance(facts: dict[str, Any]) -> str:
+    """`2026-11-23 to 2026-11-24, EPYC with 2 cores, torch 2.14.1`; of the assembly where no job says it."""
+    jobs = facts.get("jobs", {})
+    days = dict.fromkeys(date[:10] for date in jobs.get("dates") or [facts["date"]])
+    machines = jobs.get("machines") or [_computer(facts["machine"])]
+    libraries = jobs.get("torch") or [facts["versions"].get("torch", "?")]
+    return f"{' to '.join(days)}, {' and '.join(machines)}, torch {' and '.join(libraries)}"
 
 
 def _seeds(rows: Iterable[Row]) -> str:

@@ -116,4 +116,5 @@ SPEED = Table(
     "Wall-clock seconds from the call to the prompt, start of Python included; medians. `vet` inspects, scans, repairs "
     "a backdoored model, scans again and writes the report; a run is a model of another seed.",
     serial=True,
+    timed=(command, opening.measure),
 )

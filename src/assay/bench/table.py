@@ -48,6 +48,7 @@ class Table:
         note: what must be known to read it; one paragraph.
         figures: `figures(results)`, name to SVG.
         serial: whether its jobs run one after the other, each with all cores, since their seconds are the result.
+        timed: functions of those jobs, which are done again when the table is asked for on another machine (`--again`).
         ship: writes what of the full table comes with Assay itself; returns the files.
     """
 
@@ -58,6 +59,7 @@ class Table:
     note: str
     figures: Callable[[Results], dict[str, str]] = field(default=lambda results: {})
     serial: bool = False
+    timed: tuple[JobFunction, ...] = ()
     ship: Callable[[Results], list[Path]] = field(default=lambda results: [])
 
 

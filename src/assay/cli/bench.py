@@ -26,6 +26,7 @@ def bench(
     table: str,
     *,
     quick: bool = False,
+    again: bool = False,
     workers: int = 2,
     common: Common = Common(),
 ) -> Outcome:
@@ -40,6 +41,8 @@ def bench(
         badnets-mnist, badnets-signs, scan, repair, references or speed.
     quick
         One seed and few models, in a minute or two.
+    again
+        Do anew what measures time, on this machine; models and accuracies stay.
     workers
         Processes that share the work, one compute thread each.
     """
@@ -53,7 +56,7 @@ def bench(
     out = common.out or (Path("runs") / f"bench-{table}" if quick else RESULTS)
     workers = 1 if wanted.serial else workers
     with progress() as bars, local_processes(workers, threads=None if wanted.serial else 1) as executor:
-        made = make(table, wanted, out / "jobs", executor, quick=quick, progress=bars)
+        made = make(table, wanted, out / "jobs", executor, quick=quick, again=again, progress=bars)
     files = write(table, made, out)
     if not quick and common.out is None:
         files += wanted.ship(made.results)

@@ -21,6 +21,9 @@ def train(
 ) -> Outcome:
     """Train an honest network; interrupted, it goes on from its last epoch when called again.
 
+    Networks of squares (safetynets-cnn, safetynets-fcnn) are trained as the field needs it; --epochs and --lr are then
+    those of the part before their weights are rounded.
+
     Parameters
     ----------
     data
@@ -39,28 +42,39 @@ def train(
     from rich.markup import escape
 
     from assay.data import NAMED, load, require_clean
-    from assay.models import TrainSettings, build, clean_accuracy, fresh_weights, recipe, save, spec_for
+    from assay.integer.classic_training import RECIPES as CLASSIC
+    from assay.integer.classic_training import train_safetynet
+    from assay.models import Epoch, build, clean_accuracy, fresh_weights, recipe, save, spec_for
     from assay.models import train as fit
     from assay.runs import Run, main_command
 
     common.use_threads()
     training = load(data, "train", download=download)
     require_clean(training, at_least=1)
-    given: dict[str, Any] = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "seed": common.seed}
-    settings: TrainSettings = replace(recipe(data, arch)[1], **{k: v for k, v in given.items() if v is not None})
     spec = spec_for(training, arch)
+    asked: dict[str, Any] = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "seed": common.seed}
+    given = {name: value for name, value in asked.items() if value is not None}
+    classic = CLASSIC.get(spec.architecture)
+    settings = replace(classic.real if classic else recipe(data, arch)[1], **given)
     out = common.out or Path("runs") / f"train-{Path(data).stem}-{spec.architecture.replace(':', '-')}"
     run = Run(out, main_command(), {"data": data, "arch": spec.architecture, "training": settings}, common.seed)
-    model = fresh_weights(common.seed, lambda: build(spec))
+    history: list[Epoch] = []
+
+    def record(epoch: Epoch) -> None:
+        history.append(epoch)
+        run.metric(**asdict(epoch))
+
     with progress() as bars, run.timed("training"):
-        history = fit(
-            model,
-            training,
-            settings,
-            checkpoint=out / "checkpoint.pt",
-            tick=bars.ticker(f"training {spec.architecture}"),
-            record=lambda epoch: run.metric(**asdict(epoch)),
-        )
+        watched: dict[str, Any] = {
+            "checkpoint": out / "checkpoint.pt",
+            "tick": bars.ticker(f"training {spec.architecture}"),
+            "record": record,
+        }
+        if classic:
+            model = train_safetynet(spec, training, replace(classic, real=settings), **watched)
+        else:
+            model = fresh_weights(common.seed, lambda: build(spec))
+            fit(model, training, settings, **watched)
     document: dict[str, Any] = {
         "model": str(save(model, out / "model.safetensors")),
         "architecture": spec.architecture,

@@ -22,9 +22,9 @@ from assay.integer.capture import capture
 from assay.integer.classic import balanced, features, lower_classic
 from assay.integer.fold import fold
 from assay.integer.real import Convolution, Dense
-from assay.integer.safetynets import ARCHITECTURES, Square
-from assay.models import Model, ModelSpec, TrainSettings, as_float, fresh_weights, train
-from assay.models.training import Tick
+from assay.models import ARCHITECTURES, Model, ModelSpec, TrainSettings, as_float, fresh_weights, train
+from assay.models.safetynets import Square
+from assay.models.training import Record, Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,7 @@ def train_safetynet(
     *,
     checkpoint: Path | None = None,
     tick: Tick | None = None,
+    record: Record | None = None,
 ) -> Model:
     """A trained network of one of the architectures here; a ReLU twin is trained as any other network.
 
@@ -74,6 +75,7 @@ def train_safetynet(
     Args:
         checkpoint: where the state is kept after each epoch, and taken up again; the rounded part has its own beside.
         tick: told of progress after each step.
+        record: told of each epoch of either part when it is done.
     """
     channels, height, width = spec.input_shape
     make = ARCHITECTURES[spec.architecture]
@@ -81,15 +83,15 @@ def train_safetynet(
         how.real.seed, lambda: Model(make(channels, (height, width), spec.classes, **spec.arguments), spec)
     )
     if not any(isinstance(module, Square) for module in model.modules()):
-        train(model, data, how.real, checkpoint=checkpoint, tick=tick)
+        train(model, data, how.real, checkpoint=checkpoint, tick=tick, record=record)
         return model.eval()
     even_out(model, data, how.spread)
     with clipped_gradients(model, how.clip):
-        train(model, data, how.real, checkpoint=checkpoint, tick=tick)
+        train(model, data, how.real, checkpoint=checkpoint, tick=tick, record=record)
         if how.rounded:
             with rounded(model, grid_of(model, data, how.margin_bits)):
                 beside = checkpoint and checkpoint.with_name(f"rounded-{checkpoint.name}")
-                train(model, data, how.rounded, checkpoint=beside, tick=tick)
+                train(model, data, how.rounded, checkpoint=beside, tick=tick, record=record)
     return model.eval()
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from assay.errors import ModelError
 from assay.models.residual import preact_resnet18, resnet20, resnet32
+from assay.models.safetynets import safetynets_cnn, safetynets_fcnn
 
 Size = tuple[int, int]
 Architecture = Callable[..., nn.Module]
@@ -208,6 +209,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     "preact-resnet18": preact_resnet18,
     "vgg11": partial(vgg, depth=11),
     "vgg16": partial(vgg, depth=16),
+    "safetynets-fcnn": safetynets_fcnn,
+    "safetynets-cnn": safetynets_cnn,
 }
 
 

@@ -82,6 +82,10 @@ class Epoch:
     seconds: float
 
 
+Record = Callable[[Epoch], None]
+"""Told of each epoch when it is done."""
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Run with torch's global generator seeded, and put its state back: for fresh weights and dropout."""
@@ -118,7 +122,7 @@ def train(
     *,
     checkpoint: Path | None = None,
     tick: Tick | None = None,
-    record: Callable[[Epoch], None] | None = None,
+    record: Record | None = None,
 ) -> list[Epoch]:
     """Train `model` in place; returns one record an epoch.
 
@@ -163,7 +167,7 @@ def _train(
     kept: Checkpoint | None,
     attempt: int,
     tick: Tick | None,
-    record: Callable[[Epoch], None] | None,
+    record: Record | None,
 ) -> list[Epoch]:
     model.to(memory_format=torch.channels_last)  # half the time of a step on a CPU, the same sums
     run = _Run(model, data, settings, tick or (lambda step, steps, values: None))

@@ -7,8 +7,6 @@ with its ReLU and max-pooling twin, to see what the polynomials cost.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 
 from assay.errors import ModelError
@@ -69,10 +67,3 @@ def safetynets_cnn(
         nn.Conv2d(width, 2 * width, 5, padding=2), _activation(activation), _pool(activation),
         nn.Flatten(), nn.Linear(flat, classes),
     )  # fmt: skip
-
-
-ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
-    "safetynets-fcnn": safetynets_fcnn,
-    "safetynets-cnn": safetynets_cnn,
-}
-"""By the names that model files use."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from assay.bench import Job, Table, opening, speed, zoo
+from assay.bench import Job, Table, classic, integer, opening, proof_jobs, speed, zoo
 from assay.detect.verdict import ACCUSING, SUPPORTING, shipped
 from assay.runs import digest
 
@@ -96,7 +96,41 @@ def made_up(job: Job) -> dict[str, Any]:
     if job.function is opening.measure:
         return {"verdict": "safe", "bytes": 10_000_000, "process_s": 0.5, "process_cpu_s": 0.4, "judging_s": 0.05,
                 "process_s_all": [0.5, 0.6]}  # fmt: skip
+    if (found := _about_integers(job)) is not None:
+        return found
     raise NotImplementedError(job.function)
+
+
+SECONDS = {"wall_s": [0.5, 0.4, 0.6], "cpu_s": [0.3, 0.2, 0.4]}
+
+
+def _about_integers(job: Job) -> dict[str, Any] | None:
+    """The same for jobs about integer networks and their proofs."""
+    sizes = {"products": 1000, "weights": 100, "values": 500, "soundness_bits": 100.1, "proof_bytes": 40_000}
+    costs = {"clear": SECONDS, "prove": SECONDS, "verify": SECONDS}
+    if job.function is integer.fidelity:
+        return {"float": [990, 1000], "integer": [989, 1000], "agreement": [998, 1000], "mcnemar": 1.0,
+                "warning": None, "ring_bits": 25, "nodes": 9, "digest": "00"}  # fmt: skip
+    if job.function is integer.pace:
+        return {"threads": 2, "torch_ms_a_picture": [1.0], "integer_ms_a_picture": [1.5], "ratio": 1.5}
+    if job.function is classic.accuracy:
+        return {"float": [985, 1000], "integer": [983, 1000], "classic": True, "wrapped_on_clean": 0, "bits": [8, 61]}
+    if job.function is proof_jobs.proven:
+        commitment = {"commit": SECONDS, "prove_ranges": SECONDS, "accept": SECONDS, "bytes": 9000}
+        more = {"commitment": commitment} if job.settings["committed"] else {}
+        foreseen = None if job.settings["committed"] else {"prove_s": 0.25}
+        alone = 0.9 if job.settings["standalone"] else None
+        return {**costs, **sizes, **more, "receipt_bytes": 45_000, "peak_bytes": 10**8, "foreseen": foreseen,
+                "standalone_cpu_s": alone}  # fmt: skip
+    if job.function is proof_jobs.classic_proven:
+        live = [{"bytes": 7000, "answer_bytes": 800, "verify_cpu_s": 0.01}]
+        return {**costs, **sizes, "float32": SECONDS, "loop_cpu_s": 50.0, "receipt_bytes": 50_000, "live": live}
+    if job.function is proof_jobs.first_call:
+        return {"first_prove_s": 40.0, "next_prove_s": 1.0, "first_verify_s": 20.0, "next_verify_s": 1.0, "said": []}
+    if job.function is proof_jobs.ezkl:
+        return {"prove": SECONDS, "verify": SECONDS, "setup": {"cpu_s": 9.0}, "proof_bytes": 3000,
+                "peak_bytes": 10**9, "proving_key_bytes": 10**8}  # fmt: skip
+    return None
 
 
 def prefill(store: Path, jobs: list[Job]) -> None:

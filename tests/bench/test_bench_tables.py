@@ -12,10 +12,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assay.bench import TABLES, Job, Made, find_table, make, references, scanning, write, zoo
+from assay.bench import (
+    TABLES,
+    Job,
+    Made,
+    classic,
+    classic_speed,
+    find_table,
+    make,
+    networks,
+    proof,
+    proof_jobs,
+    references,
+    scanning,
+    write,
+    zoo,
+)
 from assay.bench.zoo import ZooModel
 from assay.data import Dataset
 from assay.errors import InputError
+from assay.models import recipe
 from assay.runs import digest, job_file
 from bench import tables
 from bench.tables import OnTheSpot, done, prefill, small_table, work
@@ -187,14 +203,15 @@ def test_rows_about_models_name_the_seeds_and_the_markdown_does_so_too(name: str
     assert f"Seeds {smallest}" in made[name].markdown.splitlines()[-1]
 
 
-@pytest.mark.parametrize("name", [n for n in TABLES if n != "speed"])
+@pytest.mark.parametrize("name", TABLES)
 def test_every_rate_in_a_row_that_is_shown_stands_beside_its_interval_or_is_an_extreme(
     name: str, made: dict[str, Made]
 ) -> None:
-    single = ("lowest", "highest", "largest", "poison_rate", "before", "seconds", "smallest_p")
+    single = ("lowest", "highest", "largest", "poison_rate", "before", "seconds", "smallest_p", "p_value")
+    measures = ("_s", "_ms", "_kb", "seconds", "ratio", "bits", "_by_", "overhead")
     for row in made[name].rows:
         for key in TABLES[name].columns:
-            if isinstance(row.get(key), float) and not any(word in key for word in single):
+            if isinstance(row.get(key), float) and not any(word in key for word in (*single, *measures)):
                 low, high = row[f"{key}_interval"]
                 assert 0 <= low <= row[key] <= high <= 1
 
@@ -215,10 +232,14 @@ def test_what_is_written_is_json_markdown_and_figures(tmp_path: Path, made: dict
         assert (tmp_path / name / f"{name}.md").read_bytes() == one.markdown.encode()
 
 
+ABOUT_SQUARES = (classic.accuracy, proof_jobs.classic_proven)
+"""Jobs about networks that no other table has."""
+
+
 def models_of(jobs: list[Job]) -> set[ZooModel]:
     """Those that a list of jobs is about."""
-    described = [job.settings for job in jobs if "data" in job.settings]
-    inside = [job.settings["model"] for job in jobs if job.settings.get("model")]
+    described = [job.settings for job in jobs if "data" in job.settings and job.function not in ABOUT_SQUARES]
+    inside = [job.settings["model"] for job in jobs if job.settings.get("model") and job.function not in ABOUT_SQUARES]
     own = ZooModel.__struct_fields__
     return {ZooModel(**{name: model[name] for name in own}) for model in [*described, *inside]}
 
@@ -280,3 +301,41 @@ def test_a_made_up_verdict_of_the_scan_table_counts_right_targets(made: dict[str
     assert rows[("mnist", "single target")]["right_target"] == 1.0
     assert rows[("mnist", "all-to-all")]["right_target"] is None
     assert rows[("mnist", "single target")]["lowest_attack_success_rate"] == pytest.approx(890 / 900)
+
+
+def test_what_is_over_its_bar_stands_in_bold() -> None:
+    assert proof.against(0.012, 0.04, "s") == "0.012 of 0.04 s"
+    assert proof.against(0.05, 0.04, "s") == "**0.05 of 0.04 s**"
+    assert proof.against(3.0, None, "s") == "3 s"
+
+
+def test_the_table_of_proofs_has_a_row_for_every_line_of_the_design(made: dict[str, Made]) -> None:
+    rows = {(row["work"], row["pictures"]): row for row in made["proof"].rows}
+    assert set(proof.BARS) <= set(rows)
+    for batch in classic_speed.BATCHES:
+        assert rows[proof.SAFETYNETS, batch]["live_bytes"] == 7000
+    assert "of 3 s" in rows["VGG-16", 1]["prove"] and "of 200 ms" in rows["VGG-16", 1]["verify"]
+    assert rows["VGG-16", 1]["verify"].startswith("**"), "half a second is over the bar"
+    assert "not verified here" in rows["VGG-16", 1]["beside"]
+    assert any("EZKL" in work for work, _ in rows)
+
+
+def test_the_table_of_proofs_says_so_where_the_peer_is_not_installed(tmp_path: Path) -> None:
+    jobs = proof.PROOF.jobs(True)
+    results = [(job, tables.made_up(job) if job.function is not proof_jobs.ezkl else ABSENT) for job in jobs]
+    rows = proof.rows(results)
+    assert rows[0]["beside"] == ABSENT["absent"]
+    assert not any("EZKL" in row["work"] for row in rows)
+
+
+ABSENT = {"absent": "EZKL is not installed here: make peers-proof"}
+
+
+def test_a_network_is_trained_by_the_command_that_its_row_names() -> None:
+    for model in networks.NETWORKS.values():
+        words = networks.command(model).split()
+        given = dict(zip(words[2::2], words[3::2], strict=True))
+        architecture, settings = recipe(model.data, given.get("--arch"))
+        assert architecture == recipe(model.data, model.architecture)[0]
+        assert int(given.get("--epochs", settings.epochs)) == (model.epochs or settings.epochs)
+        assert given["--data"] == model.data and int(given["--seed"]) == model.seed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay.bench import badnets, references, repairs, scanning, speed
+from assay.bench import badnets, classic, classic_speed, integer, proof, references, repairs, scanning, speed
 from assay.bench.run import Made, embed, embedded, find_table, make, write, write_figures
 from assay.bench.table import Job, Table
 
@@ -15,5 +15,9 @@ TABLES: dict[str, Table] = {
     "repair": repairs.REPAIR,
     "references": references.REFERENCES,
     "speed": speed.SPEED,
+    "integer": integer.INTEGER,
+    "safetynets": classic.CLASSIC,
+    "safetynets-speed": classic_speed.RATIOS,
+    "proof": proof.PROOF,
 }
 """The names of the command line."""

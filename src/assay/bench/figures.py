@@ -133,3 +133,36 @@ def repair_bars(rows: Sequence[Mapping[str, Any]]) -> str:
     one.set(xlabel="attack success rate after the defence, % (red tick: before)", xlim=(0, 101))
     one.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return _svg(figure)
+
+
+def cost_over_batch(series: Mapping[str, Sequence[tuple[float, float, float]]]) -> str:
+    """CPU seconds to prove and to verify against pictures in a proof, a line a network; both axes by factors."""
+    figure, axes = _figure(8.4, 2.8, 2)
+    colours = (BLUE, ORANGE, RED, GREY)
+    for (name, points), colour, marker in zip(series.items(), colours, "osD^", strict=False):
+        ordered = sorted(points)
+        for one, column in zip(axes, (1, 2), strict=True):
+            one.plot([p[0] for p in ordered], [p[column] for p in ordered], marker=marker, color=colour, label=name)
+    _by_factors(axes, "pictures in a proof")
+    axes[1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _svg(figure)
+
+
+def cost_over_size(points: Sequence[tuple[str, float, float, float]]) -> str:
+    """CPU seconds to prove and to verify one picture against the network's activations, both axes by factors."""
+    figure, axes = _figure(8.4, 2.8, 2)
+    ordered = sorted(points, key=lambda p: p[1])
+    for one, column in zip(axes, (2, 3), strict=True):
+        one.plot([p[1] for p in ordered], [p[column] for p in ordered], "o-", color=BLUE)
+        for point in ordered:
+            one.annotate(
+                point[0], (point[1], point[column]), (4, -10), textcoords="offset points", fontsize=7, color=GREY
+            )
+    _by_factors(axes, "values of all tensors, one picture")
+    return _svg(figure)
+
+
+def _by_factors(axes: Sequence[Axes], across: str) -> None:
+    for one, step in zip(axes, ("prove", "verify"), strict=True):
+        one.set(xscale="log", yscale="log", xlabel=across, ylabel=f"CPU seconds to {step}")
+        one.minorticks_off()

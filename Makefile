@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types docs clean
+.PHONY: demo test lint types docs peers-proof clean
 
 demo: .venv/assay
 	$(BIN)/assay demo --out runs/demo
@@ -20,8 +20,16 @@ types: .venv/assay-test
 docs: .venv/assay-docs
 	$(BIN)/zensical build
 
+# EZKL, with which `assay bench proof` compares; in an environment of its own, since it is no part of Assay.
+peers-proof: .venv-ezkl/installed
+
+.venv-ezkl/installed: Makefile
+	$(PYTHON) -m venv .venv-ezkl
+	.venv-ezkl/bin/pip install --quiet --disable-pip-version-check ezkl==23.0.5 onnx numpy
+	@touch $@
+
 clean:
-	rm -rf .venv runs build site
+	rm -rf .venv .venv-ezkl runs build site
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Assay needs Python 3.11 or newer; call make PYTHON=python3.11")'

@@ -26,6 +26,7 @@ OTHERS: dict[tuple[str, str], TrainSettings] = {
     ("mnist", "mlp"): _SMALL,
     ("cifar10", "vgg11"): _DEEP,
     ("cifar10", "vgg16"): _DEEP,
+    ("cifar10-lossless", "vgg16"): _DEEP,
 }
 """What suits another network than the usual one of a data set, where it is not the same."""
 

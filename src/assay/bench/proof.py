@@ -231,7 +231,7 @@ PROOF = Table(
     "the compiled code; the row of the first call says what that costs where nothing was compiled yet. The prover's "
     "seconds include running the network; the estimate is what `assay estimate` said of its CPU seconds before. "
     "Receipts hold pictures and answers. SafetyNets' own network is proven live: its bytes are all that passes but for "
-    "the answer, its verifier's time is CPU time. VGG-16 is trained on a few pictures only: its accuracy plays no part.",
+    "the answer, its verifier's time is CPU time. VGG-16 is trained on few pictures; its accuracy plays no part.",
     draw,
     serial=True,
     timed=TIMED_JOBS,

@@ -23,11 +23,12 @@ def by_packing(node: Conv2d | Linear, x: Ints, degree: int) -> Ints:
     cut = packing(LayerShape.of(node, x.shape), degree)
     maps = Maps(cut)
     inputs = pack_inputs(maps, x % 2**16).astype(object)
-    products = list(pack_weights(cut, node.weight))
     found = np.full(prod(cut.shape.output), -1, object)
     for number, (places, targets) in enumerate(maps.outputs):
         tile, block = divmod(number, cut.output_blocks)
-        total = sum(negacyclic(inputs[tile * cut.input_blocks + i], w) for o, i, w in products if o == block)
+        weights = pack_weights(cut, node.weight, block)
+        partners = [inputs[tile * cut.input_blocks + i] for i in cut.partners(block)]
+        total = sum(negacyclic(x, w) for x, w in zip(partners, weights, strict=True))
         assert (found[targets] == -1).all(), "an output is given twice"
         assert len(set(places.tolist())) == len(places), "two outputs share a coefficient, so one mask would serve both"
         found[targets] = total[places] % 2**16
@@ -40,7 +41,7 @@ def check(node: Conv2d | Linear, shape: tuple[int, ...], degree: int) -> None:
     assert (by_packing(node, x, degree) == expected % 2**16).all()
 
 
-def weights(*shape: int) -> Ints:
+def drawn(*shape: int) -> Ints:
     return np.random.default_rng(2).integers(-128, 128, shape)
 
 
@@ -69,7 +70,7 @@ def test_a_convolution_is_what_its_definition_says(
     degree: int,
 ) -> None:
     inner, out = channels[0] * groups, channels[1] * groups
-    weight = weights(out, channels[0], *kernel)
+    weight = drawn(out, channels[0], *kernel)
     node = Conv2d(0, weight, np.zeros(out, np.int64), stride, padding, dilation, groups)
     spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
     assume(spans[0] <= height + sum(padding[:2]) and spans[1] <= width + sum(padding[2:]))
@@ -79,14 +80,14 @@ def test_a_convolution_is_what_its_definition_says(
 @settings(max_examples=15, deadline=None)
 @given(st.integers(1, 150), st.integers(1, 40))
 def test_a_dense_layer_is_what_its_definition_says(inputs: int, outputs: int) -> None:
-    check(Linear(0, weights(outputs, inputs), np.zeros(outputs, np.int64)), (inputs,), 64)
+    check(Linear(0, drawn(outputs, inputs), np.zeros(outputs, np.int64)), (inputs,), 64)
 
 
 def test_depthwise_convolutions_multiply_only_what_belongs_together() -> None:
     shape = LayerShape("conv2d", (64, 32, 32), (64, 32, 32), groups=64, **THREE)
     cut = packing(shape, 8192)
     assert sum(len(cut.partners(block)) for block in range(cut.output_blocks)) < 2 * cut.output_blocks
-    check(Conv2d(0, weights(6, 1, 3, 3), np.zeros(6, np.int64), (1, 1), (1, 1, 1, 1), (1, 1), 6), (6, 5, 5), 128)
+    check(Conv2d(0, drawn(6, 1, 3, 3), np.zeros(6, np.int64), (1, 1), (1, 1, 1, 1), (1, 1), 6), (6, 5, 5), 128)
 
 
 def test_borders_between_rows_and_channels_are_shared() -> None:

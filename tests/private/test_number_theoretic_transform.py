@@ -22,20 +22,22 @@ def test_a_sum_of_products_is_what_its_definition_says(p: int, seed: int, terms:
     z, rng = field(p, 64), np.random.default_rng(seed)
     requests = np.full((terms, 2, 64), p - 1) if largest else rng.integers(0, p, (terms, 2, 64))
     weights = np.full((terms, 64), -128) if largest else rng.integers(-128, 128, (terms, 64))
-    moved, encoded = requests.astype(np.uint64), np.array([z.lift(w) for w in weights])
-    for polynomial in [*moved.reshape(-1, 64), *encoded]:
-        z.forward(polynomial)
-    found = z.sum_of_products(moved, encoded)
+    moved, encoded = requests.astype(np.uint64), z.lift(weights)
+    z.forward(moved)
+    z.forward(encoded)
+    found = z.sum_of_products(moved.transpose(2, 1, 0), 0, encoded.T)
+    z.inverse(found)
     for h in range(2):
-        z.inverse(found[h])
         expected = sum(negacyclic(requests[i, h], weights[i]) for i in range(terms))
         assert (found[h] == expected % p).all()
 
 
 def test_more_products_than_128_bits_hold_are_added_right() -> None:
     p = PRIMES[0]
-    requests, weights = np.full((1000, 2, 32), p - 1, np.uint64), np.full((1000, 32), p - 1, np.uint64)
-    assert (field(p, 16).sum_of_products(requests, weights) == 1000).all()
+    requests, weights = np.full((16, 2, 1003), p - 1, np.uint64), np.full((16, 1000), p - 1, np.uint64)
+    assert (field(p, 16).sum_of_products(requests, 3, weights) == 1000).all()
+    with pytest.raises(ValueError, match="no 1000 requests from number 4 on"):
+        field(p, 16).sum_of_products(requests, 4, weights)
 
 
 @pytest.mark.parametrize("count", [2, 3])

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from assay.errors import ModelError
 from assay.integer.bounds import Bound
-from assay.integer.graph import Conv2d, Linear, Shape
+from assay.integer.graph import Conv2d, Ints, Linear, Shape
 from assay.integer.products import FLOAT64, planned_product
 from assay.private.channel import Bytes, ProtocolError
 from assay.private.circuit_privacy import Flooding, choose_scheme, hide, reveal
@@ -157,14 +157,14 @@ class LinearServer:
         self.layers = Layers.of(ring, shapes)
         self.request_size = self.layers.request_size
         self.weights = [
-            _encoded(self.layers.scheme, m.packing, node.weight)
-            for m, node in zip(self.layers.maps, nodes, strict=True)
+            _encoded(self.layers.scheme, maps.packing, node.weight)
+            for maps, node in zip(self.layers.maps, nodes, strict=True)
         ]
 
     @property
     def memory(self) -> int:
         """Bytes that the encoded weights take."""
-        return sum(w.nbytes for w in self.weights)
+        return sum(block.nbytes for layer in self.weights for block in layer)
 
     def session(self, public_key: Bytes) -> LinearSession:
         """For one client.
@@ -176,17 +176,20 @@ class LinearServer:
         return LinearSession(self, ZeroEncryptor(self.layers.scheme, words))
 
 
-def _encoded(scheme: Scheme, cut: Packing, weight: NDArray[np.int64]) -> Words:
-    """All products of a layer, transformed: `primes products N`, 16 bytes a coefficient (24 with three primes)."""
-    count = sum(len(cut.partners(block)) for block in range(cut.output_blocks))
-    words = np.empty((scheme.count, count, DEGREE), np.uint64)
-    fields = [field(p, DEGREE) for p in scheme.primes]
-    for number, (_, _, polynomial) in enumerate(pack_weights(cut, weight)):
-        for i, z in enumerate(fields):
-            words[i, number] = z.lift(polynomial)
-            z.forward(words[i, number])
-    words.flags.writeable = False
-    return words
+def _encoded(scheme: Scheme, cut: Packing, weight: Ints) -> list[Words]:
+    """The products of each output block, transformed: `primes N products`, 8 bytes a word."""
+    blocks = []
+    for block in range(cut.output_blocks):
+        polynomials = pack_weights(cut, weight, block)
+        words = np.empty((scheme.count, DEGREE, len(polynomials)), np.uint64)
+        for i, p in enumerate(scheme.primes):
+            z = field(p, DEGREE)
+            lifted = z.lift(polynomials)
+            z.forward(lifted)
+            words[i] = lifted.T
+        words.flags.writeable = False
+        blocks.append(words)
+    return blocks
 
 
 class LinearSession:
@@ -220,30 +223,26 @@ class LinearSession:
         return np.concatenate(replies), shares.reshape(cut.shape.output)
 
     def _transformed(self, data: Bytes, count: int) -> Words:
-        """`primes ciphertexts 2 N`."""
+        """`primes N 2 ciphertexts`."""
         scheme = self._server.layers.scheme
-        words = np.empty((scheme.count, count, 2, DEGREE), np.uint64)
-        for number, cipher in enumerate(np.split(data, count)):
-            words[:, number] = _unpacked(cipher, scheme.primes, "a ciphertext").transpose(1, 0, 2)
+        ciphers = np.stack([_unpacked(one, scheme.primes, "a ciphertext") for one in np.split(data, count)])
+        words = np.empty((scheme.count, DEGREE, 2, count), np.uint64)
         for i, p in enumerate(scheme.primes):
-            z = field(p, DEGREE)
-            for polynomial in words[i].reshape(-1, DEGREE):
-                z.forward(polynomial)
+            polynomials = np.ascontiguousarray(ciphers[:, :, i])
+            field(p, DEGREE).forward(polynomials)
+            words[i] = polynomials.transpose(2, 1, 0)
         return words
 
     def _sums(self, index: int, ciphers: Words, block: int) -> tuple[Words, Words]:
         """The two polynomials of Σ w·c for one output block, `primes N` each."""
-        cut, weights = self._server.layers.maps[index].packing, self._server.weights[index]
-        partners = cut.partners(block)
-        start = sum(len(cut.partners(b)) for b in range(block))
-        found = np.empty((2, len(weights), DEGREE), np.uint64)
+        first = self._server.layers.maps[index].packing.partners(block).start
+        weights = self._server.weights[index][block]
+        found = np.empty((len(weights), 2, DEGREE), np.uint64)
         for i, p in enumerate(self._server.layers.scheme.primes):
             z = field(p, DEGREE)
-            given = ciphers[i, partners.start : partners.stop]
-            found[:, i] = z.sum_of_products(given, weights[i, start : start + len(partners)])
-            z.inverse(found[0, i])
-            z.inverse(found[1, i])
-        return found[0], found[1]
+            found[i] = z.sum_of_products(ciphers[i], first, weights[i])
+            z.inverse(found[i])
+        return found[:, 0], found[:, 1]
 
 
 def apply(ring: Ring, node: Conv2d | Linear, masked: Residues, share: Residues) -> Residues:

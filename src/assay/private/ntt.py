@@ -27,11 +27,8 @@ Words = NDArray[np.uint64]
 _WIDE = ir.IntType(128)
 _WORD = ir.IntType(64)
 
-TERMS = 255
+TERMS = np.uint64(255)
 """Products below 2^120 that 128 bits can add up."""
-
-BLOCK = 512
-"""Words of sums that are kept in the cache."""
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -93,76 +90,66 @@ def reduced(high, low, p, fold, fold_companion, one_companion):  # type: ignore[
 
 
 @kernel
-def _forward(a, p, roots, companions):  # type: ignore[no-untyped-def]
-    """In place; natural order in, bit-reversed order out."""
-    n, twice = len(a), p + p
-    half, groups = n >> 1, 1
-    while groups < n:
-        for i in range(groups):
-            w, companion = roots[groups + i], companions[groups + i]
-            start = 2 * i * half
-            for j in range(start, start + half):
-                u, v = a[j], a[j + half]
-                u = u - twice if u >= twice else u
-                v = v * w - high_word(v, companion) * p
-                a[j], a[j + half] = u + v, u + twice - v
-        half >>= 1
-        groups <<= 1
-    for j in range(n):
-        x = a[j]
-        x = x - twice if x >= twice else x
-        a[j] = x - p if x >= p else x
+def _forward(polynomials, p, roots, companions):  # type: ignore[no-untyped-def]
+    """Rows in place; natural order in, bit-reversed order out."""
+    twice = p + p
+    for a in polynomials:
+        half, groups = len(a) >> 1, 1
+        while half:
+            for i in range(groups):
+                w, companion = roots[groups + i], companions[groups + i]
+                low, high = a[2 * i * half : (2 * i + 1) * half], a[(2 * i + 1) * half : (2 * i + 2) * half]
+                for j in range(half):
+                    u, v = low[j], high[j]
+                    u = u - twice if u >= twice else u
+                    v = v * w - high_word(v, companion) * p
+                    low[j], high[j] = u + v, u + twice - v
+            half >>= 1
+            groups <<= 1
+        for j in range(len(a)):
+            x = a[j]
+            x = x - twice if x >= twice else x
+            a[j] = x - p if x >= p else x
 
 
 @kernel
-def _inverse(a, p, roots, companions, scale, scale_companion):  # type: ignore[no-untyped-def]
-    """In place; bit-reversed order in, natural order out. `scale` is 1/n mod p."""
-    n, twice = len(a), p + p
-    half, groups = 1, n >> 1
-    while groups >= 1:
-        for i in range(groups):
-            w, companion = roots[groups + i], companions[groups + i]
-            start = 2 * i * half
-            for j in range(start, start + half):
-                u, v = a[j], a[j + half]
-                total, less = u + v, u + twice - v
-                a[j] = total - twice if total >= twice else total
-                a[j + half] = less * w - high_word(less, companion) * p
-        half <<= 1
-        groups >>= 1
-    for j in range(n):
-        a[j] = times(a[j], scale, scale_companion, p)
+def _inverse(polynomials, p, roots, companions, scale, scale_companion):  # type: ignore[no-untyped-def]
+    """Rows in place; bit-reversed order in, natural order out. `scale` is 1/N mod p."""
+    twice = p + p
+    for a in polynomials:
+        half, groups = 1, len(a) >> 1
+        while groups:
+            for i in range(groups):
+                w, companion = roots[groups + i], companions[groups + i]
+                low, high = a[2 * i * half : (2 * i + 1) * half], a[(2 * i + 1) * half : (2 * i + 2) * half]
+                for j in range(half):
+                    u, v = low[j], high[j]
+                    total, less = u + v, u + twice - v
+                    low[j] = total - twice if total >= twice else total
+                    high[j] = less * w - high_word(less, companion) * p
+            half <<= 1
+            groups >>= 1
+        for j in range(len(a)):
+            a[j] = times(a[j], scale, scale_companion, p)
 
 
 @kernel
-def _sum_of_products(requests, weights, p, fold, fold_companion, one_companion, out):  # type: ignore[no-untyped-def]
-    """out[h] = Σ_i requests[i, h] · weights[i] mod p for h = 0, 1, word by word; `i 2 N`, `i N`, `2 N`."""
-    n = out.shape[1]
-    high, low = np.empty((2, BLOCK), np.uint64), np.empty((2, BLOCK), np.uint64)
-    for start in range(0, n, BLOCK):
-        size = min(BLOCK, n - start)
-        high[:], low[:] = np.uint64(0), np.uint64(0)
-        for i in range(len(weights)):
-            for h in range(2):
-                for j in range(size):
-                    a, b = requests[i, h, start + j], weights[i, start + j]
-                    high[h, j], low[h, j] = add_product(high[h, j], low[h, j], a, b)
-            if i % TERMS == TERMS - 1:
-                for h in range(2):
-                    for j in range(size):
-                        low[h, j] = reduced(high[h, j], low[h, j], p, fold, fold_companion, one_companion)
-                        high[h, j] = np.uint64(0)
-        for h in range(2):
-            for j in range(size):
-                out[h, start + j] = reduced(high[h, j], low[h, j], p, fold, fold_companion, one_companion)
-
-
-@kernel
-def _lifted(values, p, out):  # type: ignore[no-untyped-def]
-    """Signed integers of magnitude below p → residues."""
-    for i in range(len(values)):
-        v = values[i]
-        out[i] = p - np.uint64(-v) if v < 0 else np.uint64(v)
+def _sum_of_products(requests, first, weights, p, fold, fold_companion, one_companion, out):  # type: ignore[no-untyped-def]
+    """out[h, j] = Σ_i requests[j, h, first + i] · weights[j, i] mod p for h = 0, 1."""
+    zero, one, skip = np.uint64(0), np.uint64(1), np.uint64(first)
+    count = np.uint64(weights.shape[1])
+    for j in range(len(weights)):
+        high, low, other_high, other_low = zero, zero, zero, zero
+        i = zero
+        while i < count:
+            stop = min(i + TERMS, count)
+            while i < stop:
+                high, low = add_product(high, low, requests[j, 0, skip + i], weights[j, i])
+                other_high, other_low = add_product(other_high, other_low, requests[j, 1, skip + i], weights[j, i])
+                i += one
+            low, high = reduced(high, low, p, fold, fold_companion, one_companion), zero
+            other_low, other_high = reduced(other_high, other_low, p, fold, fold_companion, one_companion), zero
+        out[0, j], out[1, j] = low, other_low
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,24 +173,35 @@ class Field:
     one_companion: np.uint64
 
     def forward(self, words: Words) -> None:
-        """Transform one polynomial in place. Cost: about 0.1 ms for N = 8192."""
-        _forward(words, self.p, self.roots, self.roots_companion)
+        """Transform polynomials `… N` in place. Cost: about 0.13 ms each for N = 8192."""
+        _forward(_rows(words), self.p, self.roots, self.roots_companion)
 
     def inverse(self, words: Words) -> None:
         """Transform back in place."""
-        _inverse(words, self.p, self.back, self.back_companion, self.scale, self.scale_companion)
+        _inverse(_rows(words), self.p, self.back, self.back_companion, self.scale, self.scale_companion)
 
     def lift(self, values: NDArray[np.int64]) -> Words:
         """Signed integers of magnitude below p → words."""
-        out = np.empty(len(values), np.uint64)
-        _lifted(values, self.p, out)
+        p = np.int64(self.p)
+        return np.where(values < 0, values + p, values).astype(np.uint64)
+
+    def sum_of_products(self, requests: Words, first: int, weights: Words) -> Words:
+        """Σ_i requests[·, h, first + i] · weights[·, i], both transformed: `N 2 r`, `N i` → `2 N`.
+
+        Cost: about 1 ns a product on one core (AMD EPYC, Zen 4).
+        """
+        if first < 0 or first + weights.shape[1] > requests.shape[2]:
+            raise ValueError(f"no {weights.shape[1]} requests from number {first} on; there are {requests.shape[2]}")
+        out = np.empty((2, len(weights)), np.uint64)
+        _sum_of_products(requests, first, weights, self.p, self.fold, self.fold_companion, self.one_companion, out)
         return out
 
-    def sum_of_products(self, requests: Words, weights: Words) -> Words:
-        """Σ_i requests[i, h] · weights[i], both transformed: `i 2 N`, `i N` → `2 N`."""
-        out = np.empty(requests.shape[1:], np.uint64)
-        _sum_of_products(requests, weights, self.p, self.fold, self.fold_companion, self.one_companion, out)
-        return out
+
+def _rows(words: Words) -> Words:
+    """A view `n N`; it must be one, or nothing would happen in place."""
+    if not words.flags.c_contiguous:
+        raise ValueError("transforms are done in place, so words must lie in one piece")
+    return words.reshape(-1, words.shape[-1])
 
 
 def companion(w: int, p: int) -> np.uint64:

@@ -364,12 +364,23 @@ def pack_inputs(maps: Maps, values: NDArray[Any]) -> NDArray[np.uint64]:
     return polynomials.reshape(cut.requests, cut.degree)
 
 
-def pack_weights(cut: Packing, weight: Ints) -> Iterator[tuple[int, int, Ints]]:
-    """Every product: output block, input block, polynomial of weights. The same for all tiles."""
-    virtual = _by_phase(cut, weight)
-    for block in range(cut.output_blocks):
-        for partner in cut.partners(block):
-            yield block, partner, _polynomial(cut, virtual, block, partner)
+def pack_weights(cut: Packing, weight: Ints, block: int) -> Ints:
+    """The polynomials `partners N` that give one output block, the same for all tiles."""
+    rows = range(block * cut.outer, min((block + 1) * cut.outer, cut.shape.output[0]))
+    virtual = _by_phase(cut, weight[rows.start : rows.stop])
+    channels, out = virtual.shape[1], cut.shape.output[0] // cut.shape.groups
+    reach = np.arange(virtual.shape[2])[:, None] * cut.tile.row + np.arange(virtual.shape[3])
+    polynomials = np.zeros((len(cut.partners(block)), cut.degree), np.int64)
+    for polynomial, partner in zip(polynomials, cut.partners(block), strict=True):
+        for number, o in enumerate(rows):
+            group = o // out * channels
+            first = max(partner * cut.inner, group)
+            stop = min((partner + 1) * cut.inner, group + channels)
+            if first < stop:
+                inside = np.arange(first, stop)[:, None, None] - partner * cut.inner
+                last = ((number + 1) * cut.inner - 1) * cut.tile.plane + cut.tile.last
+                polynomial[last - inside * cut.tile.plane - reach] = virtual[number, first - group : stop - group]
+    return polynomials
 
 
 def _by_phase(cut: Packing, weight: Ints) -> Ints:
@@ -382,23 +393,6 @@ def _by_phase(cut: Packing, weight: Ints) -> Ints:
         for b, (px, qx) in enumerate(cut.columns.taps):
             found[:, :, py, px, qy, qx] = weight[:, :, a, b]
     return found.reshape(out, inner * cut.phases, *shape[4:])
-
-
-def _polynomial(cut: Packing, virtual: Ints, block: int, partner: int) -> Ints:
-    tile = cut.tile
-    channels, out = virtual.shape[1], cut.shape.output[0] // cut.shape.groups
-    reach = np.arange(virtual.shape[2])[:, None] * tile.row + np.arange(virtual.shape[3])
-    poly = np.zeros(cut.degree, np.int64)
-    for o in range(block * cut.outer, min((block + 1) * cut.outer, cut.shape.output[0])):
-        group = o // out * channels
-        first = max(partner * cut.inner, group)
-        stop = min((partner + 1) * cut.inner, group + channels)
-        if first >= stop:
-            continue
-        inside = np.arange(first, stop)[:, None, None] - partner * cut.inner
-        top = ((o - block * cut.outer + 1) * cut.inner - 1) * tile.plane + tile.last
-        poly[top - inside * tile.plane - reach] = virtual[o, first - group : stop - group]
-    return poly
 
 
 def negacyclic(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.object_]:

@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from views import Exchange, without_flooding, without_fresh_zeros
+from reply_views import Exchange, without_flooding, without_fresh_zeros
 
 from assay.integer.graph import Conv2d, Ints, Linear
 from assay.private.circuit_privacy import reveal
@@ -42,7 +42,7 @@ def quotient(numerator: Words, divisor: Words, p: int) -> Ints:
     z.forward(a)
     z.forward(b)
     inverses = np.array([pow(int(x), -1, p) if x else 0 for x in b], np.uint64)
-    c = z.sum_of_products(np.stack([a, a])[None], inverses[None])[0]
+    c = z.sum_of_products(np.stack([a, a], 1)[..., None], 0, inverses[:, None])[0]
     z.inverse(c)
     return np.where(c > p // 2, -(np.uint64(p) - c).astype(np.int64), c.astype(np.int64))
 
@@ -55,7 +55,7 @@ def divide(exchange: Exchange, patch: pytest.MonkeyPatch) -> Ints:
 
 
 def secret_polynomial(exchange: Exchange) -> Ints:
-    ((_, _, polynomial),) = pack_weights(exchange.maps.packing, exchange.node.weight)
+    (polynomial,) = pack_weights(exchange.maps.packing, exchange.node.weight, 0)
     return polynomial
 
 
@@ -114,7 +114,7 @@ def subtract(exchange: Exchange, patch: pytest.MonkeyPatch) -> NDArray[np.float6
     left = exchange.noise(first, second, exchange.client.finish(0, reply)).astype(np.float64)
     places, _ = exchange.maps.outputs[0]
     errors = own_errors(exchange, exchange.request_words(request), values)
-    ((_, _, polynomial),) = pack_weights(exchange.maps.packing, np.ones_like(exchange.node.weight))
+    (polynomial,) = pack_weights(exchange.maps.packing, np.ones_like(exchange.node.weight), 0)
     taps = np.flatnonzero(polynomial)[::-1]  # the kernel is written backwards
     rows = np.stack([signed_shift(errors, int(tap))[places] for tap in taps], axis=1)
     return np.linalg.lstsq(rows, left, rcond=None)[0]

@@ -8,8 +8,8 @@ from math import log2, prod
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from reply_views import Exchange, with_flood_divided
 from scipy import stats
-from views import Exchange, with_flood_divided
 
 from assay.errors import ModelError
 from assay.integer.graph import Conv2d, Linear
@@ -147,7 +147,7 @@ def test_the_flood_is_the_same_for_all_weights() -> None:
 
 def test_a_network_that_cannot_be_hidden_is_refused() -> None:
     shape = replace(WIDE, weight_bits=32)
-    with pytest.raises(ModelError, match="would be hidden by .* bits where 40 are needed"):
+    with pytest.raises(ModelError, match=r"would be hidden by .* bits where 40 are needed"):
         choose_scheme(Ring(48), [cut_of(shape)] * 20_000)
     node = Linear(0, np.array([[1 << 31]]), np.array([0]))
     assert LinearServer(Ring(48), [node], [(1,)], weight_bits=32).layers.scheme == scheme(48, 3)

@@ -1,7 +1,7 @@
 """What a curious client can compute: it knows its key, its masks, its errors, and every byte of a reply.
 
-`Exchange` also hands out the two polynomials of each reply as they were before low bits were dropped and the modulus was
-switched: more than any client sees, so an attack that fails here fails on the wire.
+`Exchange` also hands out the two polynomials of each reply as they were before the modulus was switched and low bits
+were dropped: more than any client sees, so an attack that fails here fails on the wire.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Exchange:
             a, b = words[i].copy(), z.lift(small)
             z.forward(a)
             z.forward(b)
-            found[i] = z.sum_of_products(np.stack([a, a])[None], b[None])[0]
+            found[i] = z.sum_of_products(np.stack([a, a], 1)[..., None], 0, b[:, None])[0]
             z.inverse(found[i])
         return found
 

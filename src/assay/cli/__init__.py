@@ -27,6 +27,8 @@ COMMANDS = {
     "verify": ("assay.cli.verify:verify", "Is this answer the agreed network's? Without running it."),
     "commit": ("assay.cli.commit:commit", "A commitment to a network, for clients who do not hold its weights."),
     "estimate": ("assay.cli.estimate:estimate", "What a proof will cost: seconds, memory, bytes."),
+    "serve": ("assay.cli.serve:serve", "Answer for a network over HTTP, with proofs."),
+    "ask": ("assay.cli.ask:ask", "Ask such a server, and verify what it answers."),
     "bench": ("assay.cli.bench:bench", "A table of a paper, with our figures beside it."),
 }
 """Name: where the function is, and one line of help, so that `assay --help` imports none of them."""

@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 
 from assay.data.arrays import MAX_BYTES
 from assay.data.dataset import Dataset
-from assay.data.pictures import opened
+from assay.data.pictures import GREY, opened, pixels
 from assay.errors import DataError
 
 Shape = tuple[int, int, int]
 """Channels, height, width."""
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
-
-_GREY = {"1", "L", "LA", "I;16", "I;16L", "I;16B"}
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ def _pictures(folder: Path) -> list[Path]:
 
 def _header(file: Path, label: int) -> _Header:
     with opened(file, str(file)) as picture:
-        header = _Header(file, label, picture.mode in _GREY, picture.height, picture.width)
+        header = _Header(file, label, picture.mode in GREY, picture.height, picture.width)
         if picture.mode in ("I", "F"):
             raise DataError(f"{file} has pixels of 32 bits; convert it to 8 bits a channel first")
     return header
@@ -104,12 +102,9 @@ def _common_shape(path: Path, headers: list[_Header], image_shape: Shape | None)
 
 
 def _decoded(header: _Header, shape: Shape) -> NDArray[np.uint8]:
-    """The picture, `c h w`. Transparency is dropped; 16 bits are cut to their upper 8."""
+    """The picture, `c h w`; grey ones are taken as colour where that is wanted."""
     with opened(header.file, str(header.file)) as picture:
-        if picture.mode.startswith("I;16"):
-            grey = (np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8)
-            return np.broadcast_to(grey, shape)
-        pixels = np.asarray(picture.convert("L" if shape[0] == 1 else "RGB"))
-    if pixels.shape[:2] != shape[1:]:
+        found = pixels(picture, shape[0])
+    if found.shape != shape:
         raise DataError(f"{header.file} changed while it was read")
-    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    return found

@@ -269,11 +269,14 @@ class HiddenNetwork:
             numerators[here, 0] = from_integers(-self.vector[here])
         return numerators, np.ascontiguousarray(np.concatenate(rows)[self._places])
 
+    def to_bytes(self) -> bytes:
+        """What a client needs to accept the commitment: architecture, root, range proof."""
+        return msgspec.msgpack.encode(CommitmentFile(FORMAT, VERSION, self.description, self.root, self.prove_ranges()))
+
     def save(self, path: Path | str) -> Path:
-        """Write what a client needs to accept the commitment: architecture, root, range proof."""
+        """Write it to a file."""
         path = Path(path)
-        file = CommitmentFile(FORMAT, VERSION, self.description, self.root, self.prove_ranges())
-        write_atomically(path, msgspec.msgpack.encode(file))
+        write_atomically(path, self.to_bytes())
         return path
 
 

@@ -74,7 +74,7 @@ class Service:
         return self.prover.network.digest if hidden is None else hidden.digest.hex()
 
     def _routed(self) -> FastAPI:
-        app = FastAPI(title="Assay", lifespan=self._life, docs_url=None, redoc_url=None, openapi_url=None)
+        app = FastAPI(title="Assay", lifespan=self._life, openapi_url=None, redirect_slashes=False)
         routes = {
             "/health": self.health,
             "/metrics": self.numbers,

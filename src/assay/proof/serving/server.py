@@ -97,8 +97,8 @@ def _stop(*timers: asyncio.TimerHandle | None) -> None:
 
 def run(app: ASGIApp, listening: socket.socket, message_bytes: int = MESSAGE_BYTES) -> None:
     """Serve until SIGINT or SIGTERM; then finish what is under way, within `CLOSING_S`, unless told a second time."""
-    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what clients send is not this process's news
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    for name in ("uvicorn.error", "python_multipart"):  # what clients send is not this process's news
+        logging.getLogger(name).setLevel(logging.ERROR)
     config = uvicorn.Config(
         app,
         http=TimedProtocol,

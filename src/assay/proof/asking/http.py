@@ -143,8 +143,10 @@ def _read(response: http.client.HTTPResponse, place: Place, most: int) -> bytes:
 
 
 @contextmanager
-def hung_up_after(place: Place, connection: socket.socket) -> Iterator[None]:
+def hung_up_after(place: Place, connection: socket.socket) -> Iterator[threading.Event]:
     """Shake hands, if TLS is spoken, then the block; at the deadline the connection is shut down, whatever is awaited.
+
+    The event says whether that has happened.
 
     Raises:
         ServerError: for every OSError, and what is no HTTP.
@@ -164,7 +166,7 @@ def hung_up_after(place: Place, connection: socket.socket) -> Iterator[None]:
     try:
         if isinstance(connection, ssl.SSLSocket):
             connection.do_handshake()
-        yield
+        yield late
     except (OSError, http.client.HTTPException) as error:
         if late.is_set() or isinstance(error, TimeoutError):
             raise ServerError(f"{place.url} did not answer within {place.answer_s:g} s") from error

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,14 +21,13 @@ MAX_TALK = 1 << 30
 class ProverStream:
     """Counts what is received; a prover that breaks off has not been caught lying, so that is a ServerError."""
 
-    def __init__(self, socket: ClientConnection, place: Place) -> None:
-        self._socket, self._place = socket, place
-        self._until = time.monotonic() + place.answer_s
+    def __init__(self, talk: ClientConnection, place: Place, late: threading.Event) -> None:
+        self._talk, self._place, self._late = talk, place, late
         self._held = bytearray()
         self.received = 0
 
     def send(self, data: bytes) -> None:
-        self._socket.send(data)
+        self._talk.send(data)
 
     def receive(self, count: int) -> bytes:
         while len(self._held) < count:
@@ -38,11 +38,13 @@ class ProverStream:
 
     def _hear(self) -> bytes:
         try:
-            message = self._socket.recv(max(0.0, self._until - time.monotonic()))
-        except TimeoutError as error:
-            raise ServerError(f"{self._place.url} did not finish within {self._place.answer_s:g} s") from error
+            message = self._talk.recv()  # which ends when the connection is shut down
         except ConnectionClosed as error:
-            raise ServerError(f"{self._place.url} broke off before its proof was complete") from error
+            late = self._late.is_set()
+            how = (
+                f"did not finish within {self._place.answer_s:g} s" if late else "broke off before its proof was whole"
+            )
+            raise ServerError(f"{self._place.url} {how}") from error
         if isinstance(message, str):
             raise ServerError(f"{self._place.url} refuses: {_sentence(message)}")
         self.received += len(message)
@@ -65,20 +67,27 @@ def conversation(place: Place, pictures: bytes) -> Iterator[ProverStream]:
     Raises:
         ServerError: if nobody is there, or not one that speaks this way.
     """
-    with place.connect() as connection, hung_up_after(place, connection):
+    with place.connect() as connection, hung_up_after(place, connection) as late, _shaken(place, connection) as talk:
         try:
-            with connect(
-                f"ws://{place.url.partition('://')[2]}/live",  # encrypted all the same if the socket is
-                sock=connection,
-                proxy=None,
-                compression=None,
-                open_timeout=place.answer_s,
-                close_timeout=2,
-                ping_interval=None,
-                max_size=MESSAGE_BYTES,
-                max_queue=4,
-            ) as socket:
-                socket.send(pictures)
-                yield ProverStream(socket, place)
+            talk.send(pictures)
+            yield ProverStream(talk, place, late)
         except WebSocketException as error:
-            raise ServerError(f"{place.url} does not speak as /live does: {error}") from error
+            raise ServerError(f"{place.url} broke off: {error}") from error
+
+
+def _shaken(place: Place, connection: socket.socket) -> ClientConnection:
+    """The connection after the handshake of WebSockets."""
+    try:
+        return connect(
+            f"ws://{place.url.partition('://')[2]}/live",  # encrypted all the same if the connection is
+            sock=connection,
+            proxy=None,
+            compression=None,
+            open_timeout=place.answer_s,
+            close_timeout=2,
+            ping_interval=None,
+            max_size=MESSAGE_BYTES,
+            max_queue=4,
+        )
+    except (WebSocketException, ValueError) as error:  # a redirection is a ValueError
+        raise ServerError(f"{place.url} does not speak as /live does: {error}") from error

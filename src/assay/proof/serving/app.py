@@ -48,8 +48,6 @@ def service(
 
     Time limits for headers and idle connections are the server's affair; `assay serve` sets them.
     """
-    if committed and not prove:
-        raise InputError("a commitment is of use only where answers are proven; add --prove")
     return Service(network, prove, committed, limits or Limits()).app
 
 
@@ -57,6 +55,8 @@ class Service:
     """The routes, and what they share."""
 
     def __init__(self, network: IntegerNetwork, prove: bool, committed: bool, limits: Limits) -> None:
+        if committed and not prove:
+            raise InputError("a commitment is of use only where answers are proven; add --prove")
         self.limits, self.metrics = limits, Metrics()
         self.prover = Prover(network, prove, committed, limits)
         self.turns = Turns(limits.at_once, limits.waiting, limits.waiting_s)

@@ -26,8 +26,6 @@ CONNECTIONS = 256
 CLOSING_S = 20
 """Seconds that requests under way have when the server is told to end."""
 
-MESSAGE_BYTES = 8 << 20
-
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes a free one.
@@ -95,11 +93,9 @@ def _stop(*timers: asyncio.TimerHandle | None) -> None:
             timer.cancel()
 
 
-def run(app: ASGIApp, listening: socket.socket, message_bytes: int = MESSAGE_BYTES) -> None:
-    """Serve until SIGINT or SIGTERM; then finish what is under way, within `CLOSING_S`, unless told a second time."""
-    for name in ("uvicorn.error", "python_multipart"):  # what clients send is not this process's news
-        logging.getLogger(name).setLevel(logging.ERROR)
-    config = uvicorn.Config(
+def settings(app: ASGIApp, message_bytes: int) -> uvicorn.Config:
+    """How the application is served. `message_bytes`: of a WebSocket message."""
+    return uvicorn.Config(
         app,
         http=TimedProtocol,
         log_config=None,
@@ -111,9 +107,15 @@ def run(app: ASGIApp, listening: socket.socket, message_bytes: int = MESSAGE_BYT
         ws_max_size=message_bytes,
         ws_per_message_deflate=False,
     )
+
+
+def run(app: ASGIApp, listening: socket.socket, message_bytes: int) -> None:
+    """Serve until SIGINT or SIGTERM; then finish what is under way, within `CLOSING_S`, unless told a second time."""
+    for name in ("uvicorn.error", "python_multipart"):  # what clients send is not this process's news
+        logging.getLogger(name).setLevel(logging.ERROR)
     # uvicorn raises the signal again when it has ended; by then there is nothing left to interrupt.
     with _signals_ignored():
-        uvicorn.Server(config).run([listening])
+        uvicorn.Server(settings(app, message_bytes)).run([listening])
 
 
 @contextmanager

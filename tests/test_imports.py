@@ -36,6 +36,7 @@ TOP = {
 }
 
 HEAVY = {"torch", "torchvision", "numpy", "matplotlib", "scipy", "numba", "PIL", "jinja2", "safetensors", "pandas"}
+HEAVY |= {"fastapi", "uvicorn", "websockets"}
 """Imported where they are used, and nowhere before."""
 
 
@@ -160,7 +161,7 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stderr.split())
 
 
-COMMANDS = ("vet", "scan", "repair", "inspect", "bench", "demo", "attack", "train", "data")
+COMMANDS = ("vet", "scan", "repair", "inspect", "bench", "demo", "attack", "train", "data", "serve", "ask")
 
 
 @pytest.mark.parametrize(

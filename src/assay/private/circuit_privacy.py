@@ -52,7 +52,7 @@ from assay.private.channel import Bytes
 from assay.private.ntt import Words, add_product, companion, field, kernel, reduced, times
 from assay.private.packing import Packing
 from assay.private.ring import Residues, Ring
-from assay.private.seal import CHAINS, DEGREE, ERROR, Scheme, ZeroEncryptor, scheme
+from assay.private.seal import CHAINS, DEGREE, ERROR, Refresher, Scheme, scheme
 from assay.private.words import fresh_words, pack, packed_size, unpack
 
 STATISTICAL = 40
@@ -123,24 +123,23 @@ def choose_scheme(ring: Ring, cuts: Sequence[Packing]) -> Scheme:
 
 
 def hide(
-    flooding: Flooding, zeros: ZeroEncryptor, first: Words, second: Words, places: NDArray[np.int64], ring: Ring
+    flooding: Flooding, refresher: Refresher, sums: Words, places: NDArray[np.int64], ring: Ring
 ) -> tuple[Bytes, Residues]:
-    """A reply to send, and the server's fresh uniform share of its results (steps 1-4).
+    """A reply to send, and the server's fresh uniform share of its results (steps 1 to 4).
 
     Args:
-        first, second: the polynomials of Σ w·c, `primes N`, not transformed. Written over.
+        sums: Σ w·c, `2 primes N`, not transformed. Written over.
         places: the coefficients that carry results.
     """
-    zero_first, zero_second = zeros.draw(places)
     share = fresh_words(len(places)) & np.uint64(ring.mask)
     flood = draw_flood(flooding.bits, len(places))
-    shown = first[:, places]
-    for i, prime in enumerate(flooding.scheme.primes):
-        _mask(shown[i], zero_first[i], share, flood, _constants(flooding, prime))
-        _add(second[i], zero_second[i], np.uint64(prime))
+    for words, prime in zip(sums[0], flooding.scheme.primes, strict=True):
+        _mask(words, places, share, flood, _constants(flooding, prime))
+    first, second = refresher.refresh(sums, places)
+    top = flooding.scheme.primes[0].bit_length()
     parts = [
-        _shortened(flooding.scheme, shown, flooding.kept_first),
-        _shortened(flooding.scheme, second, flooding.kept_second),
+        pack(words >> np.uint64(top - kept), kept)
+        for words, kept in ((first, flooding.kept_first), (second, flooding.kept_second))
     ]
     return np.concatenate(parts), share.astype(ring.dtype)
 
@@ -176,47 +175,17 @@ def _constants(flooding: Flooding, prime: int) -> tuple[np.uint64, ...]:
 
 
 @kernel
-def _mask(words, zero, share, flood, constants):  # type: ignore[no-untyped-def]
-    """words += zero - round(q·share / 2^k) + f mod p; `flood` is f + 2^b."""
+def _mask(words, places, share, flood, constants):  # type: ignore[no-untyped-def]
+    """words[places] += f - round(q·share / 2^k) mod p; `flood` is f + 2^b."""
     p, fold, fold_companion, one_companion, bits, whole, whole_companion, part, middle = constants
     half = np.uint64(1) << (bits - np.uint64(1))
-    for i in range(len(words)):
+    for i in range(len(places)):
         # q = whole · 2^k + part; part · share stays below 2^96.
         high, low = add_product(np.uint64(0), half, part, share[i])
         rounded = (high << (np.uint64(64) - bits)) | (low >> bits)
         scaled = times(share[i], whole, whole_companion, p) + rounded % p
         noise = reduced(flood[1, i], flood[0, i], p, fold, fold_companion, one_companion)
-        words[i] = (words[i] + zero[i] + noise + (p - middle) + (p + p - scaled)) % p
-
-
-@kernel
-def _add(words, more, p):  # type: ignore[no-untyped-def]
-    for i in range(len(words)):
-        total = words[i] + more[i]
-        words[i] = total - p if total >= p else total
-
-
-def _shortened(scheme: Scheme, words: Words, kept: int) -> Bytes:
-    """`primes n` → switched down to the first prime, the upper `kept` bits of each."""
-    primes = list(scheme.primes)
-    words = words.copy()
-    while len(primes) > 1:
-        last = primes.pop()
-        for i, p in enumerate(primes):
-            inverse = pow(last, -1, p)
-            _switch(
-                words[i], words[len(primes)], np.uint64(last), np.uint64(p), np.uint64(inverse), companion(inverse, p)
-            )
-    return pack(words[0] >> np.uint64(primes[0].bit_length() - kept), kept)
-
-
-@kernel
-def _switch(words, lasts, last, p, inverse, inverse_companion):  # type: ignore[no-untyped-def]
-    """words = round(x / last) mod p, where x is `words` mod p and `lasts` mod last."""
-    half = last >> np.uint64(1)
-    for i in range(len(words)):
-        rest = (lasts[i] + half) % last
-        words[i] = times(words[i] + half % p + (p - rest % p), inverse, inverse_companion, p)
+        words[places[i]] = (words[places[i]] + noise + (p - middle) + (p + p - scaled)) % p
 
 
 def _lengthened(scheme: Scheme, data: Bytes, count: int, kept: int) -> Words:

@@ -30,7 +30,7 @@ from assay.private.circuit_privacy import Flooding, choose_scheme, hide, reveal
 from assay.private.ntt import Words, field
 from assay.private.packing import LayerShape, Maps, Packing, pack_inputs, pack_weights, packing
 from assay.private.ring import Residues, Ring
-from assay.private.seal import DEGREE, Keys, Scheme, ZeroEncryptor
+from assay.private.seal import DEGREE, Keys, Refresher, Scheme
 from assay.private.words import pack, packed_size, unpack
 
 __all__ = ["LayerShape", "LinearClient", "LinearServer", "LinearSession", "apply"]
@@ -173,7 +173,7 @@ class LinearServer:
             ProtocolError: if this is no public key.
         """
         words = _unpacked(public_key, self.layers.scheme.all_primes, "a public key")
-        return LinearSession(self, ZeroEncryptor(self.layers.scheme, words))
+        return LinearSession(self, Refresher(self.layers.scheme, words))
 
 
 def _encoded(scheme: Scheme, cut: Packing, weight: Ints) -> list[Words]:
@@ -195,8 +195,8 @@ def _encoded(scheme: Scheme, cut: Packing, weight: Ints) -> list[Words]:
 class LinearSession:
     """The server's part for one client."""
 
-    def __init__(self, server: LinearServer, zeros: ZeroEncryptor) -> None:
-        self._server, self._zeros = server, zeros
+    def __init__(self, server: LinearServer, refresher: Refresher) -> None:
+        self._server, self._refresher = server, refresher
 
     def answer(self, index: int, request: Bytes) -> tuple[Bytes, Residues]:
         """The reply, and the server's share s (in the shape of the layer's output): fresh and uniform.
@@ -217,8 +217,8 @@ class LinearSession:
             ciphers = self._transformed(data, cut.input_blocks)
             for block in range(cut.output_blocks):
                 places, targets = maps.outputs[tile * cut.output_blocks + block]
-                first, second = self._sums(index, ciphers, block)
-                reply, shares[targets] = hide(layers.flooding, self._zeros, first, second, places, layers.ring)
+                sums = self._sums(index, ciphers, block)
+                reply, shares[targets] = hide(layers.flooding, self._refresher, sums, places, layers.ring)
                 replies.append(reply)
         return np.concatenate(replies), shares.reshape(cut.shape.output)
 
@@ -233,16 +233,17 @@ class LinearSession:
             words[i] = polynomials.transpose(2, 1, 0)
         return words
 
-    def _sums(self, index: int, ciphers: Words, block: int) -> tuple[Words, Words]:
-        """The two polynomials of Σ w·c for one output block, `primes N` each."""
+    def _sums(self, index: int, ciphers: Words, block: int) -> Words:
+        """Σ w·c for one output block, `2 primes N`, not transformed."""
         first = self._server.layers.maps[index].packing.partners(block).start
         weights = self._server.weights[index][block]
-        found = np.empty((len(weights), 2, DEGREE), np.uint64)
+        found = np.empty((2, len(weights), DEGREE), np.uint64)
         for i, p in enumerate(self._server.layers.scheme.primes):
             z = field(p, DEGREE)
-            found[i] = z.sum_of_products(ciphers[i], first, weights[i])
-            z.inverse(found[i])
-        return found[:, 0], found[:, 1]
+            sums = z.sum_of_products(ciphers[i], first, weights[i])
+            z.inverse(sums)
+            found[:, i] = sums
+        return found
 
 
 def apply(ring: Ring, node: Conv2d | Linear, masked: Residues, share: Residues) -> Residues:

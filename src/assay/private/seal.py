@@ -117,8 +117,8 @@ class Keys:
         return found[places]
 
 
-class ZeroEncryptor:
-    """Anybody with the public key: fresh encryptions of zero."""
+class Refresher:
+    """What a server does with the client's public key: it makes sums of ciphertexts look like fresh ones."""
 
     def __init__(self, scheme: Scheme, public: Words) -> None:
         """
@@ -132,15 +132,30 @@ class ZeroEncryptor:
             self._encryptor = sealapi.Encryptor(context, key)
         except (RuntimeError, ValueError) as error:
             raise ProtocolError(f"the client's public key is not one: {error}") from None
+        self._evaluator = sealapi.Evaluator(context)
 
-    def draw(self, places: NDArray[np.int64]) -> tuple[Words, Words]:
-        """An encryption of zero: of its first polynomial the coefficients at `places`, and its second: `primes n`."""
-        cipher = sealapi.Ciphertext(self.scheme.context)
-        self._encryptor.encrypt_zero(self.scheme.context.first_parms_id(), cipher)
-        count, array = self.scheme.count, cipher.dyn_array()
-        first = [DEGREE * i + place for i in range(count) for place in places.tolist()]
-        second = range(count * DEGREE, 2 * count * DEGREE)
-        return _values(array, first).reshape(count, -1), _values(array, second).reshape(count, -1)
+    def refresh(self, words: Words, places: NDArray[np.int64]) -> tuple[Words, Words]:
+        """Add a fresh encryption of zero, then switch down to the first prime.
+
+        Args:
+            words: a ciphertext `2 primes N`.
+
+        Returns:
+            Of the first polynomial the coefficients at `places`, and the whole second one.
+        """
+        context = self.scheme.context
+        cipher = sealapi.Ciphertext(context)
+        _load(cipher, context, _cipher_stream(context.first_parms_id(), words, transformed=False))
+        self.add_zero(cipher)
+        self._evaluator.mod_switch_to_inplace(cipher, context.last_parms_id())
+        array = cipher.dyn_array()
+        return _values(array, places.tolist()), _values(array, range(DEGREE, 2 * DEGREE))
+
+    def add_zero(self, cipher: Any) -> None:
+        """In place, at the full modulus. Ternary randomness and errors are new in every call."""
+        zero = sealapi.Ciphertext(self.scheme.context)
+        self._encryptor.encrypt_zero(self.scheme.context.first_parms_id(), zero)
+        self._evaluator.add_inplace(cipher, zero)
 
 
 def _values(array: Any, places: Any) -> Words:

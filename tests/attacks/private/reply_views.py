@@ -17,14 +17,14 @@ import pytest
 from numpy.typing import NDArray
 
 from assay.integer.graph import Conv2d, Linear
-from assay.private import circuit_privacy
+from assay.private import circuit_privacy, seal
 from assay.private import ntt as transforms
 from assay.private.channel import Bytes
 from assay.private.linear import LayerShape, LinearClient, LinearServer, LinearSession, _unpacked
 from assay.private.ntt import Words
 from assay.private.packing import Maps
 from assay.private.ring import Residues, Ring
-from assay.private.seal import DEGREE, ZeroEncryptor
+from assay.private.seal import DEGREE, Refresher
 
 
 @dataclass(eq=False)
@@ -53,18 +53,18 @@ class Exchange:
 
     def answer(self, request: Bytes, patch: pytest.MonkeyPatch) -> tuple[Bytes, Residues, Words, Words]:
         """Reply, the server's share, and both polynomials in full: `primes n`, `primes N`."""
-        shortened: Callable[..., Any] = circuit_privacy._shortened
+        add_zero: Callable[..., Any] = Refresher.add_zero
         seen: list[Words] = []
 
-        def spy(scheme: Any, words: Words, kept: int) -> Bytes:
-            seen.append(words.copy())
-            return shortened(scheme, words, kept)
+        def spy(refresher: Refresher, cipher: Any) -> None:
+            add_zero(refresher, cipher)
+            seen.append(seal._words(cipher.dyn_array(), len(self.primes)))
 
         with patch.context() as within:
-            within.setattr(circuit_privacy, "_shortened", spy)
+            within.setattr(Refresher, "add_zero", spy)
             reply, share = self.session.answer(0, request)
-        first, second = seen
-        return reply, share, first, second
+        ((first, second),) = seen
+        return reply, share, first[:, self.maps.outputs[0][0]], second
 
     def request_words(self, request: Bytes) -> Words:
         """The client's own ciphertext, `2 primes N`."""
@@ -109,13 +109,8 @@ class Exchange:
 @contextmanager
 def without_fresh_zeros(patch: pytest.MonkeyPatch) -> Iterator[None]:
     """The server forgets step 1."""
-
-    def nothing(self: ZeroEncryptor, places: NDArray[np.int64]) -> tuple[Words, Words]:
-        count = self.scheme.count
-        return np.zeros((count, len(places)), np.uint64), np.zeros((count, DEGREE), np.uint64)
-
     with patch.context() as within:
-        within.setattr(ZeroEncryptor, "draw", nothing)
+        within.setattr(Refresher, "add_zero", lambda refresher, cipher: None)
         yield
 
 

@@ -27,7 +27,15 @@ PICTURES = {
     "vgg16": (3, 32, 32),
     "safetynets-fcnn": (1, 28, 28),
     "safetynets-cnn": (1, 28, 28),
+    "minionn7": (3, 32, 32),
+    "skipnet": (1, 28, 28),
+    "cnet": (3, 32, 32),
+    "cnet1": (3, 32, 32),
+    "cnet1-cifar100": (3, 32, 32),
 }
+
+ELSEWHERE = {"layer-graph", "cnet2", "cnet3", "cnet2-cifar100", "cnet3-cifar100"}
+"""One that is nothing without arguments, and what is too large to be run here: see test_cnet and test_layer_graph."""
 
 PARAMETERS = {  # for 10 classes
     "badnet-mnist": 5 * 5 * 16 + 16 + 16 * 5 * 5 * 32 + 32 + 512 * 512 + 512 + 512 * 10 + 10,
@@ -56,7 +64,7 @@ def parameters(network: nn.Module) -> int:
 
 
 def test_every_architecture_is_tested_here() -> None:
-    assert PICTURES.keys() == ARCHITECTURES.keys()
+    assert PICTURES.keys() | ELSEWHERE == ARCHITECTURES.keys()
 
 
 @pytest.mark.parametrize("name", PICTURES)

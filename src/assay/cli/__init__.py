@@ -29,6 +29,8 @@ COMMANDS = {
     "estimate": ("assay.cli.estimate:estimate", "What a proof will cost: seconds, memory, bytes."),
     "serve": ("assay.cli.serve:serve", "Answer for a network over HTTP, with proofs."),
     "ask": ("assay.cli.ask:ask", "Ask such a server, and verify what it answers."),
+    "count": ("assay.cli.count:count", "ReLUs, multiplications and parameters, layer by layer."),
+    "rewrite": ("assay.cli.rewrite:rewrite", "Fewer ReLUs for the same network, exactly where it can be."),
     "bench": ("assay.cli.bench:bench", "A table of a paper, with our figures beside it."),
 }
 """Name: where the function is, and one line of help, so that `assay --help` imports none of them."""

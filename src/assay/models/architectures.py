@@ -17,8 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from assay.errors import ModelError
+from assay.models.cnet import CNETS, CNet
+from assay.models.layer_graph import LayerGraph
+from assay.models.minionn import minionn7
 from assay.models.residual import preact_resnet18, resnet20, resnet32
 from assay.models.safetynets import safetynets_cnn, safetynets_fcnn
+from assay.models.skipnet import SkipNet
 
 Size = tuple[int, int]
 Architecture = Callable[..., nn.Module]
@@ -211,6 +215,11 @@ ARCHITECTURES: dict[str, Architecture] = {
     "vgg16": partial(vgg, depth=16),
     "safetynets-fcnn": safetynets_fcnn,
     "safetynets-cnn": safetynets_cnn,
+    "minionn7": minionn7,
+    "skipnet": SkipNet,
+    "cnet": CNet,
+    **CNETS,
+    "layer-graph": LayerGraph,
 }
 
 

@@ -107,7 +107,7 @@ def try_out(model: Model) -> None:
 
 
 def _named(spec: ModelSpec) -> str:
-    arguments = f" with {spec.arguments}" if spec.arguments else ""
+    arguments = f" with {str(spec.arguments)[:200]}" if spec.arguments else ""
     return f"architecture {spec.architecture}{arguments}"
 
 

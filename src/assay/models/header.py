@@ -26,6 +26,9 @@ MAX_CLASSES, MAX_NAME = 100_000, 200
 MAX_ARGUMENT = 100_000
 """An architecture's argument: width, depth or the like."""
 
+MAX_TEXT = 2**20
+"""Characters of an argument that is a text: the list of layers of a `layer-graph`."""
+
 MAX_SCALE = 1e4
 """Mean and standard deviation, for pictures in [0, 1]; a standard deviation is at least 1 / MAX_SCALE."""
 
@@ -75,6 +78,6 @@ def _check(spec: ModelSpec) -> None:
     if not all(abs(m) <= MAX_SCALE for m in spec.mean) or not all(1 / MAX_SCALE <= s <= MAX_SCALE for s in spec.std):
         raise ValueError(f"a mean is at most {MAX_SCALE:g}, and a std from {1 / MAX_SCALE:g} to {MAX_SCALE:g}")
     for name, value in spec.arguments.items():
-        fits = len(value) <= MAX_NAME if isinstance(value, str) else abs(value) <= MAX_ARGUMENT
+        fits = len(value) <= MAX_TEXT if isinstance(value, str) else abs(value) <= MAX_ARGUMENT
         if not fits or not name.isidentifier() or len(name) > MAX_NAME:
             raise ValueError(f"the argument {name[:80]!r} of its architecture is out of range")

@@ -34,20 +34,22 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """6n+2 layers in three stages of 16, 32 and 64 channels."""
+    """6n+2 layers in three stages of 16, 32 and 64 channels, or of another width, doubled and doubled again."""
 
-    def __init__(self, in_channels: int, classes: int, blocks_a_stage: int) -> None:
+    def __init__(self, in_channels: int, classes: int, blocks_a_stage: int, width: int = 16) -> None:
         super().__init__()
-        self.conv1 = _conv3(in_channels, 16)
-        self.bn1 = nn.BatchNorm2d(16)
+        if width < 1:
+            raise ValueError(f"a width is at least 1, got {width}")
+        self.conv1 = _conv3(in_channels, width)
+        self.bn1 = nn.BatchNorm2d(width)
         blocks: list[nn.Module] = []
-        channels = 16
-        for width in (16, 32, 64):
+        channels = width
+        for out in (width, 2 * width, 4 * width):
             for _ in range(blocks_a_stage):
-                blocks.append(BasicBlock(channels, width, stride=1 if width == channels else 2))
-                channels = width
+                blocks.append(BasicBlock(channels, out, stride=1 if out == channels else 2))
+                channels = out
         self.blocks = nn.Sequential(*blocks)
-        self.fc = nn.Linear(64, classes)
+        self.fc = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.blocks(F.relu(self.bn1(self.conv1(x))))
@@ -97,14 +99,14 @@ class PreActResNet(nn.Module):
         return logits
 
 
-def resnet20(in_channels: int, image_size: Size, classes: int) -> nn.Module:
+def resnet20(in_channels: int, image_size: Size, classes: int, width: int = 16) -> nn.Module:
     """ResNet-20: 0.27 M parameters, 41 M multiplications for 32x32 pictures."""
-    return ResNet(in_channels, classes, 3)
+    return ResNet(in_channels, classes, 3, width)
 
 
-def resnet32(in_channels: int, image_size: Size, classes: int) -> nn.Module:
+def resnet32(in_channels: int, image_size: Size, classes: int, width: int = 16) -> nn.Module:
     """ResNet-32: 0.46 M parameters, 69 M multiplications for 32x32 pictures."""
-    return ResNet(in_channels, classes, 5)
+    return ResNet(in_channels, classes, 5, width)
 
 
 def preact_resnet18(in_channels: int, image_size: Size, classes: int, width: int = 64) -> nn.Module:

@@ -12,8 +12,21 @@ from hypothesis import strategies as st
 
 from assay.errors import ModelError
 from assay.models import Model, ModelSpec, build, load, save
-from assay.models.layer_graph import Add, AnyOperation, Concat, Conv, Dense, Flatten, GraphError, LayerGraph, Norm, Relu
-from assay.models.layer_graph import decode, encode, shapes
+from assay.models.layer_graph import (
+    Add,
+    AnyOperation,
+    Concat,
+    Conv,
+    Dense,
+    Flatten,
+    GraphError,
+    LayerGraph,
+    Norm,
+    Relu,
+    decode,
+    encode,
+    shapes,
+)
 
 SMALL: list[AnyOperation] = [
     Conv(0, 4, kernel=(3, 3), padding=(1, 1)),

@@ -71,12 +71,16 @@ def _opened(
     from assay.models import load as load_model
 
     tuning = load(finetune, "train") if finetune else None
+    source = data or finetune
     if data is None and finetune not in NAMED and tuning is not None:
-        measured, tuning = tuning.halves(0.5, seed=0)
+        measured, tuning = _halved(tuning)
     else:
-        source = data or finetune
         measured = load(source, "test") if source else None
     return load_model(model, arch, measured), measured, tuning
+
+
+def _halved(pictures: Dataset) -> tuple[Dataset | None, Dataset]:
+    return pictures.halves(0.5, seed=0)
 
 
 def target_file(model: Path, out: Path | None, word: str) -> Path:

@@ -35,7 +35,7 @@ class Operation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
         raise NotImplementedError
 
 
-class Unary(Operation):
+class Unary(Operation, frozen=True):
     """Reads one value."""
 
     input: int
@@ -45,7 +45,7 @@ class Unary(Operation):
         return (self.input,)
 
 
-class Joining(Operation):
+class Joining(Operation, frozen=True):
     """Reads several values."""
 
     inputs: tuple[int, ...]
@@ -55,7 +55,7 @@ class Joining(Operation):
         return self.inputs
 
 
-class Conv(Unary, tag="conv"):
+class Conv(Unary, frozen=True, tag="conv"):
     """Cross-correlation, zeros outside the picture."""
 
     out: int
@@ -67,31 +67,31 @@ class Conv(Unary, tag="conv"):
     bias: bool = False
 
 
-class Norm(Unary, tag="norm"):
+class Norm(Unary, frozen=True, tag="norm"):
     """Batch normalisation."""
 
     eps: float = 1e-5
 
 
-class Dense(Unary, tag="dense"):
+class Dense(Unary, frozen=True, tag="dense"):
     """A linear layer on a flat tensor."""
 
     out: int
     bias: bool = True
 
 
-class Relu(Unary, tag="relu"):
+class Relu(Unary, frozen=True, tag="relu"):
     """On channels start ≤ c < stop."""
 
     start: int
     stop: int
 
 
-class Square(Unary, tag="square"):
+class Square(Unary, frozen=True, tag="square"):
     """x²."""
 
 
-class MaxPool(Unary, tag="max-pool"):
+class MaxPool(Unary, frozen=True, tag="max-pool"):
     """Largest value of each window."""
 
     kernel: Size
@@ -99,7 +99,7 @@ class MaxPool(Unary, tag="max-pool"):
     padding: Size = (0, 0)
 
 
-class AvgPool(Unary, tag="avg-pool"):
+class AvgPool(Unary, frozen=True, tag="avg-pool"):
     """Mean of each window, zeros outside the picture counted."""
 
     kernel: Size
@@ -107,28 +107,28 @@ class AvgPool(Unary, tag="avg-pool"):
     padding: Size = (0, 0)
 
 
-class Flatten(Unary, tag="flatten"):
+class Flatten(Unary, frozen=True, tag="flatten"):
     """`c h w` to `k`."""
 
 
-class Subsample(Unary, tag="subsample"):
+class Subsample(Unary, frozen=True, tag="subsample"):
     """Every `stride`-th row and column."""
 
     stride: Size
 
 
-class PadChannels(Unary, tag="pad-channels"):
+class PadChannels(Unary, frozen=True, tag="pad-channels"):
     """Channels of zeros before and after."""
 
     before: int
     after: int
 
 
-class Add(Joining, tag="add"):
+class Add(Joining, frozen=True, tag="add"):
     """Sum of tensors of one shape."""
 
 
-class Concat(Joining, tag="concat"):
+class Concat(Joining, frozen=True, tag="concat"):
     """Joined along the channels."""
 
 

@@ -148,11 +148,11 @@ def _entered(names: dict[nn.Module, str], watch: _Watch) -> Iterator[None]:
             hook.remove()
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees every operation that torch carries out."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.stack: list[str] = []
         self.layers: dict[str, LayerCount] = {}
         self.others: set[str] = set()

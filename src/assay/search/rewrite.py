@@ -154,7 +154,10 @@ def _never_negative(step: Step, given: Sequence[Mask], shape: Shape) -> Mask:
         case Concat():
             return np.concatenate(given)
         case Add():
-            return np.logical_and.reduce(list(given))
+            mask = given[0].copy()
+            for other in given[1:]:
+                mask &= other
+            return mask
         case _:
             return np.zeros(shape[0], bool)
 

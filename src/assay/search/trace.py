@@ -310,7 +310,9 @@ _HANDLERS: dict[str, Callable[..., Any]] = {
     "mul.Tensor": _mul,
     "square.default": lambda t, x: t.add(Square(_value(x))),
     "pow.Tensor_Scalar": _pow,
-    **dict.fromkeys(("dropout.default", "alias.default", "clone.default", "contiguous.default", "detach.default"), _same),
+    **dict.fromkeys(
+        ("dropout.default", "alias.default", "clone.default", "contiguous.default", "detach.default"), _same
+    ),
 }
 """By the name of the operation in `torch.ops.aten`."""
 

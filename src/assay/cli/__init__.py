@@ -31,6 +31,7 @@ COMMANDS = {
     "ask": ("assay.cli.ask:ask", "Ask such a server, and verify what it answers."),
     "count": ("assay.cli.count:count", "ReLUs, multiplications and parameters, layer by layer."),
     "rewrite": ("assay.cli.rewrite:rewrite", "Fewer ReLUs for the same network, exactly where it can be."),
+    "search": ("assay.cli.search:search", "The best network for a budget of ReLUs."),
     "bench": ("assay.cli.bench:bench", "A table of a paper, with our figures beside it."),
 }
 """Name: where the function is, and one line of help, so that `assay --help` imports none of them."""

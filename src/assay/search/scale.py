@@ -83,6 +83,8 @@ def _widest(layers: str, stem: int, budget: int, picture: Shape, classes: int, m
         return count_architecture("cnet", picture, classes, layers=layers, width=width, stem=stem)
 
     low, high = 0, budget // skeleton_relus(layers, 1, stem, picture)
+    if high and counted(high).macs <= most_macs:
+        low = high
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if counted(middle).macs <= most_macs else (low, middle - 1)

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from assay.bench import badnets, classic, classic_speed, integer, proof, references, repairs, scanning, speed
+from assay.bench import (
+    badnets,
+    classic,
+    classic_speed,
+    integer,
+    private_linear,
+    proof,
+    references,
+    repairs,
+    scanning,
+    speed,
+)
 from assay.bench.run import Made, embed, embedded, find_table, make, write, write_figures
 from assay.bench.table import Job, Table
 
@@ -19,5 +30,6 @@ TABLES: dict[str, Table] = {
     "safetynets": classic.CLASSIC,
     "safetynets-speed": classic_speed.RATIOS,
     "proof": proof.PROOF,
+    "private-linear": private_linear.PRIVATE_LINEAR,
 }
 """The names of the command line."""

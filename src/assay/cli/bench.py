@@ -38,7 +38,8 @@ def bench(
     Parameters
     ----------
     table
-        badnets-mnist, badnets-signs, scan, repair, references, integer, safetynets, safetynets-speed, proof or speed.
+        badnets-mnist, badnets-signs, scan, repair, references, integer, safetynets, safetynets-speed, proof,
+        private-linear or speed.
     quick
         One seed and few models, in a minute or two.
     again

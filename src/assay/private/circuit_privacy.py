@@ -1,40 +1,43 @@
 """Circuit privacy: a reply tells the client W·r - s, and nothing else about W.
 
-The client made the request (c0, c1) and knows the secret key and every error in it. Without what is done here it could
-read W off the reply in two ways: divide the second polynomial, w·c1, by c1; or subtract Δ·(W·r - s) from the decrypted
-first one, which leaves w·e with e known. So for every reply the server
+The client made the request (c0, c1), and knows the secret key and every error in it. A bare product would give it W in
+two ways: dividing the second polynomial, w·c1, by c1; and taking Δ·(W·r - s) off the decrypted first one, which leaves
+w·e with e known. Both attacks are in `tests/attacks/private`; they find every weight where a step below is left out.
+So for every reply the server
 
-1. adds a fresh encryption of zero under the client's *public* key. Its second polynomial p1·u + e2, u fresh and
-   ternary, is as good as uniform to anybody (decision ring-LWE, 128 bits), so the sum with w·c1 is too;
-2. subtracts round(q·s / 2^k) and adds a number f, uniform in [-2^b, 2^b), to each coefficient of the first polynomial;
+1. adds a fresh encryption of zero under the client's *public* key. Its second polynomial, p1·u + e2 with u fresh and
+   ternary, is as good as uniform for anybody (decision ring-LWE, 128 bits), and so is then the sum with w·c1;
+2. takes round(q·s / 2^k) off each coefficient of the first polynomial that carries a result, s fresh and uniform, and
+   adds f, fresh and uniform in [-2^b, 2^b);
 3. throws away the coefficients that carry no result;
-4. switches from modulus q to its first prime p (60 bits), and drops low bits of both polynomials. Only a function of
-   what 1-3 left: it can tell nothing more. It saves two thirds of the bytes.
+4. switches from modulus q to its first prime p and drops low bits of both polynomials: a function of what 1 to 3 left,
+   so it can tell nothing more. It is what makes replies small.
 
-Step 2, with numbers. What is hidden by f is the sum n of all that the client could otherwise see:
+What f hides is the sum n of all that the client could otherwise see of a coefficient, at most
 
-    w·e       at most norm · 22, norm = outer · fan-in · 2^(weight bits - 1): Σ|w| over all products that reach one
-              coefficient of a reply; 21 is the largest error SEAL draws, 1 more is for rounding q·r / 2^k
-    zero      at most (1 + N) / 2 + 1 = 4098: SEAL divides by the prime of the keys and rounds, once for each
-              coefficient of the ternary secret; the division leaves less than 1 of the errors themselves
-    share     at most 1, for rounding q·s / 2^k
+    norm · 22      for w·e. norm = outer · fan-in · 2^(weight bits - 1) is at least Σ|w| over all products that reach a
+                   coefficient (`Packing.norm`); SEAL's errors are at most 21, rounding q·r / 2^k adds less than 1
+    N / 2 + 2      for the encryption of zero: SEAL makes it modulo q times the prime of keys, divides by that and
+                   rounds, by at most 1/2 for each coefficient of the ternary secret; of the errors less than 1 is left
+    1              for rounding q·s / 2^k
 
-f + n and f differ by at most n / 2^(b+1) in total variation. Over all M coefficients of all replies of one inference
+f + n and f differ by at most n / 2^(b+1) in total variation. So over all M coefficients of all replies of one inference
 
-    M · n / 2^(b+1) <= 2^-40   (checked for every network, before its first reply; else it is refused)
+    Σ n / 2^(b+1) <= 2^-40,
 
-b is as large as decryption allows whatever the weights are, so b itself tells nothing: 2^b <= q / 2^(k+2). Example:
-ResNet-32 in a ring of 32 bits: two primes, q = 2^120 (less 2^-18 of it), b = 119 - 32 - 2 = 85; M = 303,114;
-n <= 8 · 576 · 2^7 · 22 + 4099 = 2^23.7; M · n / 2^86 = 2^-44.1. Where two primes do not do, three give 41 bits more.
+which is computed for each network, from its public shapes, by both parties (`choose_scheme`); if it holds for no
+parameters the network is refused. b is as large as decryption allows, whatever the weights are, and so tells nothing of
+them: the largest with 2^b <= q / 2^(k+2). ResNet-32 in a ring of 32 bits, for example: two primes, q just below 2^120,
+b = 119 - 32 - 2 = 85; M = 303,114 and Σ n = 2^39.7, so 2^-46.3 is given away where 2^-40 is allowed.
 
-Decryption is right if what is added stays below p / 2^(k+1) after step 4. The budget, in units of p / 2^(k+2): f takes
-1; cutting the first polynomial to k + 2 bits takes 1/2; rounding the second polynomial is spread over N positions as
-good as independent (it is as good as uniform) times a ternary secret, so by Hoeffding's inequality it passes
-430 · 2^(bits dropped) with probability below 2^-64 a coefficient; so many bits are dropped that this fits into the
-remaining 1/2.
+Decryption is right if all that is added stays below p / 2^(k+1) after step 4. In units of half of that, f takes at most
+one and cutting the first polynomial to k + 2 bits takes a half. Rounding the second one is spread, by the product with
+the secret, over N terms that are as good as independent: by Hoeffding's inequality it passes 430 times the unit of
+rounding with a probability below 2^-64. As many bits are dropped as make that less than a half.
 
-Security: against a client that follows the protocol (one that does not can learn weights: Lehmkuhl et al., "MUSE",
-USENIX Security 2021): 40 bits statistical, 128 bits computational. The server learns nothing here at all.
+Security: against a client that keeps to the protocol, 40 bits statistical an inference and 128 bits computational; one
+that does not can learn weights (Lehmkuhl, Mishra, Srinivasan, Popa: "Muse", USENIX Security 2021). The server learns
+nothing from any of this.
 """
 
 from __future__ import annotations

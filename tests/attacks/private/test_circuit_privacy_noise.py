@@ -153,6 +153,22 @@ def test_a_network_that_cannot_be_hidden_is_refused() -> None:
     assert LinearServer(Ring(48), [node], [(1,)], weight_bits=32).layers.scheme == scheme(48, 3)
 
 
+def test_the_margin_of_resnet_32_is_what_the_derivation_says() -> None:
+    stages = {(16, 32): 11, (32, 16): 10, (64, 8): 10}
+    border = {"kernel": (3, 3), "padding": (1, 1, 1, 1)}
+    shapes = []
+    for (channels, side), count in stages.items():
+        picture = (channels, side, side)
+        shapes += [LayerShape("conv2d", picture, picture, **border)] * (count - 1)
+        before = (3, 32, 32) if channels == 16 else (channels // 2, 2 * side, 2 * side)
+        shapes.append(LayerShape("conv2d", before, picture, stride=(before[1] // side,) * 2, **border))
+    cuts = [cut_of(shape) for shape in (*shapes, LayerShape("linear", (64,), (10,)))]
+    chosen = choose_scheme(Ring(32), cuts)
+    assert (chosen.count, Flooding(chosen).bits) == (2, 85)
+    assert sum(prod(cut.shape.output) for cut in cuts) == 303_114
+    assert Flooding(chosen).security(cuts) == pytest.approx(46.3, abs=0.05)
+
+
 def test_every_layer_counts() -> None:
     one, both = (Flooding(scheme(32, 2)).security([cut_of(WIDE)] * n) for n in (1, 2))
     assert one - both == pytest.approx(1)

@@ -139,7 +139,7 @@ class Tuner:
         total = 0.0
         model.train()
         if self.settings.freeze_norms:
-            _freeze_norms(model)
+            freeze_norms(model)
         for step, chosen in enumerate(parts, 1):
             if self.deadline.passed:
                 course.stopped = DEADLINE
@@ -158,7 +158,7 @@ class Tuner:
         return total / len(y)
 
 
-def _freeze_norms(model: nn.Module) -> None:
+def freeze_norms(model: nn.Module) -> None:
     """Batch norms keep the received network's statistics: those of a few pictures are worse."""
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):

@@ -1,0 +1,344 @@
+"""The guard: answers, quarantine, and the loop that treats, repairs, tries and swaps."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import shutil
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from assay.data import Dataset, require_clean
+from assay.detect.online import ONLINE, thresholds
+from assay.guard import log, repairing, selection
+from assay.guard.batching import Batcher
+from assay.guard.gates import Evidence, approval, refusal
+from assay.guard.metrics import Metrics
+from assay.guard.repairing import Job, Running
+from assay.guard.settings import GuardSettings
+from assay.guard.store import Entry, Store, StoreError
+from assay.guard.versions import RECEIVED, Pair, Versions
+from assay.models import Model, check_fits, load, predict, save
+
+TICK_S = 0.5
+
+SCORED_A_TICK = 48
+"""Quarantined inputs that get their second opinions at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One picture, uint8 `c h w`, and who sent it."""
+
+    client: str
+    x: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a client is told; `label` is None where the policy is to abstain. `failure`: it could not be quarantined."""
+
+    label: int | None
+    probabilities: list[float]
+    quarantined: bool
+    version: int
+    failure: str | None = None
+
+
+def model_digest(model: Model) -> str:
+    """SHA-256 over spec and weights: which model a quarantine belongs to."""
+    digest = hashlib.sha256(msgspec.json.encode(model.spec))
+    for name, tensor in sorted(model.network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+class Guard:
+    """Everything that one store has: made once, started in a running loop, stopped at the end.
+
+    Raises:
+        InputError: at making, as `Store`; DataError, ModelError: if clean set and model do not fit.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        clean: Dataset,
+        path: Path,
+        settings: GuardSettings,
+        *,
+        arch: str | None = None,
+        begin: Callable[[Job], Running] = repairing.begin,
+    ) -> None:
+        require_clean(clean)
+        self.clean, self.settings, self.arch, self._begin = check_fits(model, clean), settings, arch, begin
+        self.received = model.eval()
+        self.shape = model.spec.input_shape
+        self.store = Store(path, model_digest(model), self.shape, settings.capacity, settings.per_client)
+        self.folder = path.with_name(path.name + ".versions")
+        self.received_file = self.folder / "received.safetensors"
+        save(model, self.received_file)
+        self.versions = Versions(self.store, self.folder, self.received, arch)
+        self.versions.resume()
+        self.metrics = Metrics()
+        self.live: deque[NDArray[np.uint8]] = deque(maxlen=settings.live_window)
+        self.batcher: Batcher[Asked, Answer] = Batcher(self._answer, settings.max_batch, settings.max_wait_s)
+        self.running: Running | None = None
+        self._aside = ThreadPoolExecutor(1, "aside")
+        self._scores: dict[str, Any] = {}
+        self._limits: dict[str, float] = {}
+        self._usual: tuple[int, NDArray[np.float64]] | None = None
+        self._fresh: Counter[int] = Counter()
+        self._fresh_quarantined: Counter[int] = Counter()
+        self._written = time.monotonic()
+        self._task: asyncio.Task[None] | None = None
+
+    # Answers.
+
+    def _answer(self, asked: Sequence[Asked]) -> list[Answer]:
+        """One batch, all of it by the pair that serves when it begins; runs in the batch thread."""
+        pair = self.versions.pair
+        x = np.stack([one.x for one in asked])
+        said = pair.answer(x)
+        differ = said.received != said.treated
+        entries = [
+            Entry(asked[i].client, pair.version, int(said.received[i]), int(said.treated[i]),
+                  float(said.probabilities[i].max()), asked[i].x)
+            for i in np.flatnonzero(differ)
+        ]  # fmt: skip
+        failure = None
+        try:
+            self.store.add(entries)
+        except StoreError as error:
+            failure = str(error)
+        self.live.extend(x[~differ])
+        return [self._worded(said, i, bool(differ[i]), pair.version, failure) for i in range(len(asked))]
+
+    def _worded(self, said: Any, i: int, differs: bool, version: int, failure: str | None) -> Answer:
+        label: int | None = int(said.treated[i])
+        if differs and self.settings.policy != "answer":
+            label = None if self.settings.policy == "abstain" else int(said.received[i])
+        probabilities = [round(float(p), 6) for p in said.probabilities[i]]
+        return Answer(label, probabilities, differs and failure is None, version, failure if differs else None)
+
+    async def predict(self, client: str, x: NDArray[np.uint8]) -> Answer:
+        """The answer to one picture; when it says `quarantined`, the input is kept."""
+        begun = time.monotonic()
+        answer = await self.batcher.submit(Asked(client, x))
+        self.metrics.answered(answer.version, answer.quarantined, time.monotonic() - begun)
+        self._fresh[answer.version] += 1
+        self._fresh_quarantined[answer.version] += answer.quarantined
+        return answer
+
+    # The loop.
+
+    def start(self) -> None:
+        """Begin to answer and to watch."""
+        self.batcher.start()
+        log.note(self.store, "start", f"version {self.versions.pair.version} serves")
+        self._task = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        """Answer what has arrived, end a repair that is under way, close the store."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self.batcher.stop()
+        if self.running:
+            self.running.stop()
+        self._aside.shutdown()
+        with contextlib.suppress(StoreError):
+            self._write_history()
+            log.note(self.store, "stop", f"version {self.versions.pair.version} was serving")
+        self.store.close()
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                await self.tick()
+            except StoreError:
+                pass  # each request that needs the store says so itself
+            await asyncio.sleep(TICK_S)
+
+    async def tick(self) -> None:
+        """One look: is a process finished, is one due, are there inputs without second opinions?"""
+        loop = asyncio.get_running_loop()
+        if self.running is None:
+            job = await loop.run_in_executor(self._aside, self._due)
+            if job is not None:
+                self.running = self._begin(job)  # here, not in a thread: it would die with it
+        elif self.running.finished:
+            done, self.running = self.running, None
+            await loop.run_in_executor(self._aside, self._conclude, done)
+        if self.batcher.waiting < self.settings.max_batch:
+            await loop.run_in_executor(self._aside, self._give_second_opinions)
+        if time.monotonic() - self._written > 5:
+            self._write_history()
+
+    def _write_history(self) -> None:
+        """What was answered since the last time, for the page and for the next start."""
+        self._written = time.monotonic()
+        now, kept = time.time(), self._fresh_quarantined
+        rows = [(now, version, count, kept[version]) for version, count in self._fresh.items()]
+        with self.store.transaction() as write:
+            write.executemany("INSERT INTO history VALUES (?, ?, ?, ?)", rows)
+        self._fresh, self._fresh_quarantined = Counter(), Counter()
+
+    # Treatment and repair.
+
+    @property
+    def automatic(self) -> bool:
+        """Whether repairs are begun and swapped in; a person who goes back to an older version turns it off."""
+        return self.store.get("automatic", "yes") == "yes"
+
+    def _due(self) -> Job | None:
+        """The work to begin now."""
+        if not self.automatic:
+            return None
+        if not self.versions.all():
+            return self._job(None, np.zeros((0, *self.shape), np.uint8)) if self._may_try() else None
+        pair = self.versions.pair
+        if pair.version == RECEIVED or not self._may_try():
+            return None
+        last = self.store.last()
+        if last - int(self.store.get("looked at", "0")) < self._wanted():
+            return None
+        self.store.put("looked at", str(last))
+        entries = self._worth_learning(pair)
+        if len(entries) < self.settings.enough // 2:
+            return None
+        return self._job(self.folder / f"{pair.version:04d}" / "model.safetensors", np.stack([e.x for e in entries]))
+
+    def _wanted(self) -> int:
+        """New inputs before the next repair: twice as many after each refusal, so that a flood buys few attempts."""
+        return min(self.settings.enough * 2 ** int(self.store.get("refused", "0")), self.settings.capacity)
+
+    def _may_try(self) -> bool:
+        """A process that failed is tried again after a while: half a minute, a minute, two, … an hour."""
+        failures = int(self.store.get("failures", "0"))
+        return time.time() >= float(self.store.get("failed at", "0")) + (min(3600, 15 * 2**failures) if failures else 0)
+
+    def _worth_learning(self, pair: Pair) -> list[Entry]:
+        counts = dict(
+            self.store.rows("SELECT received, count(*) FROM quarantine WHERE version = ? GROUP BY received", pair.version)
+        )
+        labels = selection.in_excess(counts, self._requests(pair.version), self._usual_of(pair))
+        entries = selection.chosen(self.store.of_version(pair.version, self.settings.capacity), labels, self._limits)
+        if len(entries) < self.settings.enough // 2:
+            log.note(
+                self.store,
+                "no repair",
+                f"{sum(counts.values())} quarantined inputs, but only {len(entries)} beyond what clean inputs would give",
+            )
+        return entries
+
+    def _requests(self, version: int) -> int:
+        (told,) = self.store.rows("SELECT coalesce(sum(requests), 0) FROM history WHERE version = ?", version)[0]
+        return int(told) + self._fresh[version]
+
+    def _usual_of(self, pair: Pair) -> NDArray[np.float64]:
+        if self._usual is None or self._usual[0] != pair.version:
+            assert pair.treated is not None
+            usual = selection.clean_disagreement(self.received, pair.treated, self.clean.take(2000))
+            self._usual = (pair.version, usual)
+        return self._usual[1]
+
+    def _job(self, treated: Path | None, quarantined: NDArray[np.uint8]) -> Job:
+        id = self.versions.next_id()
+        earlier = [self.folder / v.folder / "generator.safetensors" for v in self.versions.all() if v.kind == "repaired"]
+        kind = "treatment" if treated is None else f"repair from {len(quarantined)} inputs"
+        log.note(self.store, "begin", f"{kind}, to become version {id}")
+        return Job(
+            self.folder / f"{id:04d}",
+            self.received_file,
+            self.arch,
+            self.clean,
+            self.settings.seed,
+            treated,
+            quarantined,
+            [file for file in earlier if file.exists()],
+        )
+
+    def _conclude(self, done: Running) -> None:
+        """Accept or refuse what a process made."""
+        id, kind = int(done.job.folder.name), done.job.kind
+        result = done.result()
+        if result is None:
+            self._failed(f"the process of version {id} failed: {done.failure()}")
+            return
+        self.store.put("failures", "0")
+        seconds = round(time.monotonic() - done.begun, 1)
+        record = {**result, "seconds": seconds, "inputs": len(done.job.quarantined)}
+        if done.job.treated is None:
+            self._accept(id, kind, record, f"clean accuracy {100 * result['accuracy']:.1f} %")
+            return
+        seen = self._evidence(done.job, result)
+        why = refusal(seen, self.settings) if self.automatic else "a person has turned swaps off"
+        if why is None:
+            self._accept(id, kind, record, approval(seen))
+            self.store.put("refused", "0")
+        else:
+            log.note(self.store, "refusal", f"version {id} is not accepted: {why}")
+            self.store.put("refused", str(int(self.store.get("refused", "0")) + 1))
+            shutil.rmtree(done.job.folder, ignore_errors=True)
+
+    def _accept(self, id: int, kind: str, record: dict[str, object], reason: str) -> None:
+        accuracy = record["accuracy"]
+        assert isinstance(accuracy, float)
+        self.versions.accept(id, kind, accuracy, record, reason)
+        self.store.put("looked at", str(self.store.last()))
+
+    def _failed(self, sentence: str) -> None:
+        log.note(self.store, "failure", sentence)
+        self.store.put("failures", str(int(self.store.get("failures", "0")) + 1))
+        self.store.put("failed at", str(time.time()))
+
+    def _evidence(self, job: Job, result: dict[str, Any]) -> Evidence:
+        """What the process measured, and the shadow test: the candidate on recent inputs beside what serves now."""
+        candidate = load(job.folder / "model.safetensors", self.arch)
+        recent = list(self.live.copy())  # in one step: the batch thread goes on adding
+        changed = 0.0
+        if recent:
+            x, served = np.stack(recent), self.versions.pair.treated or self.received
+            changed = float((predict(candidate, x) != predict(served, x)).mean())
+        figures = {n: float("nan") if result[n] is None else float(result[n])
+                   for n in ("accuracy", "quality", "stamped_before", "stamped_after", "kept")}  # fmt: skip
+        return Evidence(best=self.versions.best_accuracy(), changed=changed, live=len(recent), **figures)
+
+    def _give_second_opinions(self) -> None:
+        if not self._scores:
+            self._scores = {name: make(self.received, self.clean, self.settings.seed) for name, make in ONLINE.items()}
+            self._limits = thresholds(self._scores, self.clean, most=200)
+        entries = self.store.unscored(SCORED_A_TICK)
+        if entries:
+            x = np.stack([e.x for e in entries])
+            said = {name: score(x) for name, score in self._scores.items()}
+            self.store.score({e.id: {n: float(said[n][i]) for n in said} for i, e in enumerate(entries)})
+
+    # Orders of a person.
+
+    def order(self, version: int, who: str) -> None:
+        """Let an accepted version serve, and stop swapping by itself until `resume_swaps`.
+
+        Raises:
+            InputError: if there is no such version.
+        """
+        self.versions.activate(version, who)
+        self.store.put("automatic", "no")
+
+    def resume_swaps(self, who: str) -> None:
+        """Repairs are begun and swapped in again."""
+        self.store.put("automatic", "yes")
+        log.note(self.store, "order", f"automatic repairs are on again: {who}")

@@ -19,6 +19,7 @@ COMMANDS = {
     "inspect": ("assay.cli.inspect:inspect", "Is this file safe to open? No code of it is run."),
     "scan": ("assay.cli.scan:scan", "Is this model backdoored? The verdict alone."),
     "repair": ("assay.cli.repair:repair", "A new model file without the backdoor; the old one is not touched."),
+    "guard": ("assay.cli.guard:app", "Serve it with the online defence: quarantine, repair, swap."),
     "convert": ("assay.cli.convert:convert", "A model file that passed inspection, as safetensors."),
     "data": ("assay.cli.data:data", "Examples out of a data set: an .npz, or one .png."),
     "train": ("assay.cli.train:train", "An honest network; resumable."),

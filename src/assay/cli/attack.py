@@ -63,7 +63,7 @@ def badnet(
     if data not in NAMED:
         raise InputError(f"--data must be one of {', '.join(NAMED)}: an attack is measured on a test part, got {data}")
     training, test = load(data, "train", download=download), load(data, "test")
-    mapping = _label_map(labels, training.classes, target, source, common.seed)
+    mapping = label_map(labels, training.classes, target, source, common.seed)
     settings = recipe(data)[1]
     settings = replace(settings, seed=common.seed, epochs=settings.epochs if epochs is None else epochs)
     spec = spec_for(training, arch)
@@ -99,7 +99,7 @@ def badnet(
     return Outcome(document, _text(document, result))
 
 
-def _label_map(labels: Labels, classes: int, target: int | None, source: int | None, seed: int) -> LabelMap:
+def label_map(labels: Labels, classes: int, target: int | None, source: int | None, seed: int) -> LabelMap:
     from assay.backdoor import AllToAll, RandomTarget, SingleTarget
 
     if labels != "single":

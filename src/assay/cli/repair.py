@@ -19,7 +19,7 @@ def repair(
     model: Path,
     *,
     clean: str,
-    method: Literal["fine-pruning", "pruning", "fine-tuning"] = "fine-pruning",
+    method: Literal["fine-pruning", "pruning", "fine-tuning", "nnoculation"] = "fine-pruning",
     arch: str | None = None,
     max_drop: float | None = None,
     epochs: int | None = None,
@@ -35,7 +35,7 @@ def repair(
     clean
         Pictures with true labels: a folder of class folders, an `.npz` with x and y, or a data set's name.
     method
-        `fine-pruning`, or one of its two halves alone.
+        `fine-pruning`, or one of its two halves alone; or `nnoculation`, noise that stands for unknown triggers.
     arch
         The network, if the file does not say it.
     max_drop

@@ -58,8 +58,8 @@ class IbdPsc:
 
 def _amplifiable(model: Model) -> list[nn.Module]:
     """Batch norms; where there are none, all layers with weights but the classifier."""
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
-    weighted = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    norms: list[nn.Module] = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    weighted: list[nn.Module] = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     return norms or weighted[:-1] or weighted
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -84,10 +85,8 @@ class Batcher(Generic[T, R]):
         left = self._waiting[0].arrived + self.max_wait_s - loop.time()
         if left > 0 and len(self._waiting) < self.max_batch:
             self._full.clear()
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._full.wait(), left)
-            except TimeoutError:
-                pass
         batch = [self._waiting.popleft() for _ in range(min(self.max_batch, len(self._waiting)))]
         if not self._waiting:
             self._some.clear()

@@ -37,6 +37,9 @@ SCORED_A_TICK = 48
 """Quarantined inputs that get their second opinions at a time."""
 
 
+_BY_LABEL = "SELECT received, count(*) FROM quarantine WHERE version = ? GROUP BY received"
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """One picture, uint8 `c h w`, and who sent it."""
@@ -116,7 +119,7 @@ class Guard:
         entries = [
             Entry(asked[i].client, pair.version, int(said.received[i]), int(said.treated[i]),
                   float(said.probabilities[i].max()), asked[i].x)
-            for i in np.flatnonzero(differ)
+            for i in map(int, np.flatnonzero(differ))
         ]  # fmt: skip
         failure = None
         try:
@@ -166,10 +169,8 @@ class Guard:
 
     async def _watch(self) -> None:
         while True:
-            try:
+            with contextlib.suppress(StoreError):  # each request that needs the store says so itself
                 await self.tick()
-            except StoreError:
-                pass  # each request that needs the store says so itself
             await asyncio.sleep(TICK_S)
 
     async def tick(self) -> None:
@@ -223,7 +224,7 @@ class Guard:
 
     def _wanted(self) -> int:
         """New inputs before the next repair: twice as many after each refusal, so that a flood buys few attempts."""
-        return min(self.settings.enough * 2 ** int(self.store.get("refused", "0")), self.settings.capacity)
+        return min(self.settings.enough << min(int(self.store.get("refused", "0")), 16), self.settings.capacity)
 
     def _may_try(self) -> bool:
         """A process that failed is tried again after a while: half a minute, a minute, two, … an hour."""
@@ -232,7 +233,7 @@ class Guard:
 
     def _worth_learning(self, pair: Pair) -> list[Entry]:
         counts = dict(
-            self.store.rows("SELECT received, count(*) FROM quarantine WHERE version = ? GROUP BY received", pair.version)
+            self.store.rows(_BY_LABEL, pair.version)
         )
         labels = selection.in_excess(counts, self._requests(pair.version), self._usual_of(pair))
         entries = selection.chosen(self.store.of_version(pair.version, self.settings.capacity), labels, self._limits)
@@ -240,7 +241,7 @@ class Guard:
             log.note(
                 self.store,
                 "no repair",
-                f"{sum(counts.values())} quarantined inputs, but only {len(entries)} beyond what clean inputs would give",
+                f"of {sum(counts.values())} quarantined inputs only {len(entries)} come with labels that are in excess",
             )
         return entries
 
@@ -257,7 +258,9 @@ class Guard:
 
     def _job(self, treated: Path | None, quarantined: NDArray[np.uint8]) -> Job:
         id = self.versions.next_id()
-        earlier = [self.folder / v.folder / "generator.safetensors" for v in self.versions.all() if v.kind == "repaired"]
+        earlier = [
+            self.folder / v.folder / "generator.safetensors" for v in self.versions.all() if v.kind == "repaired"
+        ]
         kind = "treatment" if treated is None else f"repair from {len(quarantined)} inputs"
         log.note(self.store, "begin", f"{kind}, to become version {id}")
         return Job(

@@ -154,7 +154,8 @@ def _array(body: bytes, shape: Shape) -> NDArray[np.uint8]:
         return values
     if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
         raise Refusal(422, "floats must be in [0, 1]; send bytes in 0..255 otherwise")
-    return np.rint(values * 255).astype(np.uint8)
+    levels: NDArray[np.uint8] = np.rint(values * 255).astype(np.uint8)
+    return levels
 
 
 def _decoded(body: bytes, shape: Shape) -> NDArray[np.uint8]:
@@ -168,7 +169,9 @@ def _decoded(body: bytes, shape: Shape) -> NDArray[np.uint8]:
                     f"{picture.height}x{picture.width}; scale it first",
                 )
             if shape[0] not in (1, 3) or (shape[0] == 1 and picture.mode not in _GREY):
-                raise Refusal(422, f"expected {shape[0]} channels, got a picture of mode {picture.mode}; convert it first")
+                raise Refusal(
+                    422, f"expected {shape[0]} channels, got a picture of mode {picture.mode}; convert it first"
+                )
             pixels = np.asarray(picture.convert("L" if shape[0] == 1 else "RGB"))
     except DataError as error:
         raise Refusal(422, str(error)) from error

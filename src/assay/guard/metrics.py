@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import time
 from collections import Counter, deque
+from collections.abc import Mapping
 
 BOUNDS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 """Upper bounds of the latency histogram."""
@@ -61,7 +62,7 @@ class Metrics:
                 return bound
         return float("inf")
 
-    def text(self, gauges: dict[str, float]) -> str:
+    def text(self, gauges: Mapping[str, float]) -> str:
         """The exposition format, version 0.0.4."""
         lines = ["# TYPE assay_guard_predictions_total counter"]
         lines += [f'assay_guard_predictions_total{{version="{v}"}} {n}' for v, n in sorted(self.answers.items())]
@@ -73,7 +74,10 @@ class Metrics:
         for bound, count in zip((*map(str, BOUNDS_S), "+Inf"), self.latency, strict=True):
             seen += count
             lines.append(f'assay_guard_latency_seconds_bucket{{le="{bound}"}} {seen}')
-        lines += [f"assay_guard_latency_seconds_sum {self.latency_sum:.6f}", f"assay_guard_latency_seconds_count {seen}"]
+        lines += [
+            f"assay_guard_latency_seconds_sum {self.latency_sum:.6f}",
+            f"assay_guard_latency_seconds_count {seen}",
+        ]
         for name, value in gauges.items():
             lines += [f"# TYPE assay_guard_{name} gauge", f"assay_guard_{name} {value:g}"]
         return "\n".join(lines) + "\n"

@@ -53,14 +53,17 @@ def versions_document(guard: Guard) -> dict[str, Any]:
 
 def whole(guard: Guard) -> str:
     """The page."""
-    return _template("guard.html").render(
-        palette=Markup(palette.rules()), parts={n: Markup(part(guard, n)) for n in PARTS}, policy=guard.settings.policy
+    return _rendered(
+        "guard.html",
+        palette=Markup(palette.rules()),
+        parts={name: Markup(part(guard, name)) for name in PARTS},
+        policy=guard.settings.policy,
     )
 
 
 def login(wrong: bool = False) -> str:
     """The form that asks for the token."""
-    return _template("login.html").render(palette=Markup(palette.rules()), wrong=wrong)
+    return _rendered("login.html", palette=Markup(palette.rules()), wrong=wrong)
 
 
 def part(guard: Guard, name: str, seen: str = "") -> str | None:
@@ -75,7 +78,7 @@ def part(guard: Guard, name: str, seen: str = "") -> str | None:
     if now and now == seen:
         return None
     fill = {"live": _live, "quarantine": _quarantine, "trigger": _trigger, "versions": _versions, "log": _log}[name]
-    return _template(f"part_{name}.html").render(seen=now, **fill(guard))
+    return _rendered(f"part_{name}.html", seen=now, **fill(guard))
 
 
 @cache
@@ -92,8 +95,8 @@ def _environment() -> Environment:
     return environment
 
 
-def _template(name: str) -> Any:
-    return _environment().get_template(name)
+def _rendered(name: str, **values: object) -> str:
+    return _environment().get_template(name).render(**values)
 
 
 def _when(at: float) -> str:

@@ -128,6 +128,7 @@ def _in_process(job: Job, parent: int, work: Callable[[Job], None]) -> None:
 
 def _die_with(parent: int) -> None:
     """Do not outlive the service, however it ended."""
+
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1)
@@ -156,16 +157,16 @@ def _treated(job: Job, received: Model, said: _Said) -> dict[str, Any]:
 def _repaired(job: Job, received: Model, said: _Said) -> dict[str, Any]:
     treated = load(job.treated, job.arch) if job.treated else received
     earlier = [read_generator(path, received.spec.input_shape[0]) for path in job.earlier]
-    made = inoculate(
-        received, treated, job.clean, job.quarantined, job.live, job.seed, earlier=earlier, progress=said
-    )
+    made = inoculate(received, treated, job.clean, job.quarantined, job.live, job.seed, earlier=earlier, progress=said)
     save(made.model, job.folder / "model.safetensors")
     if made.generator is not None:
         write_atomically(job.folder / "generator.safetensors", to_bytes(made.generator.state_dict()))
         few = made.validation.x[:8]
-        pictures = {"clean": few, "stamped": made.generator.stamp(few)}
-        pictures |= {"before": predict(received, few), "after": predict(received, pictures["stamped"])}
-        np.savez(job.folder / "pictures.npz", **pictures)
+        stamped = made.generator.stamp(few)
+        labels = {"before": predict(received, few), "after": predict(received, stamped)}
+        np.savez(
+            job.folder / "pictures.npz", clean=few, stamped=stamped, before=labels["before"], after=labels["after"]
+        )
     differs = predict(made.model, job.quarantined) != predict(received, job.quarantined)
     return {
         "accuracy": made.accuracy,
@@ -196,5 +197,3 @@ class _Said:
         self.last = time.monotonic()
         with suppress(Exception):  # a full disk must not end the work before its result is tried
             write_atomically(self.path, to_json({"task": task, "done": done, "total": total, "note": note}))
-
-

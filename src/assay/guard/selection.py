@@ -24,7 +24,7 @@ MOST = 1000
 
 
 def clean_disagreement(received: Model, treated: Model, clean: Dataset) -> NDArray[np.float64]:
-    """For each label of the received network: the share of all clean pictures that get it and another from `treated`."""
+    """For each label of the received network: the share of clean pictures that get it, and another from `treated`."""
     first, second = predict(received, clean.x), predict(treated, clean.x)
     counts = np.bincount(first[first != second], minlength=received.spec.classes)
     return counts / max(1, len(clean))

@@ -56,7 +56,9 @@ def application(guard: Guard, token: str) -> FastAPI:
         client = request.client.host if request.client else "unknown"
         try:
             if clients[client] >= guard.settings.in_flight:
-                raise Refusal(429, f"{guard.settings.in_flight} requests of yours are under way; wait for their answers")
+                raise Refusal(
+                    429, f"{guard.settings.in_flight} requests of yours are under way; wait for their answers"
+                )
             if guard.batcher.waiting >= MOST_WAITING:
                 raise Refusal(503, "the service is busy; try again in a second")
             clients[client] += 1

@@ -61,4 +61,6 @@ class GuardSettings:
             if not 0 <= values[name] <= 1:
                 raise InputError(f"{name} must be in [0, 1], got {values[name]}")
         if self.enough > min(self.capacity, self.per_client):
-            raise InputError(f"a repair after {self.enough} inputs needs a quarantine, and a share a client, of as many")
+            raise InputError(
+                f"a repair after {self.enough} inputs needs a quarantine, and a share a client, of as many"
+            )

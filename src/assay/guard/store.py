@@ -86,16 +86,20 @@ class Store:
         self._guard = threading.RLock()
         self._lock = _lock(path)
         try:
-            self._connection = _connect(path)
-            self._check(model)
-        except sqlite3.Error as error:
-            self._lock.close()
+            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
+            self._begin(model)
+        except (sqlite3.Error, StoreError) as error:
+            self.close()
             raise InputError(f"{path} cannot be used as a quarantine: {error}; choose another --store") from error
         except InputError:
-            self._lock.close()
+            self.close()
             raise
 
-    def _check(self, model: str) -> None:
+    def _begin(self, model: str) -> None:
+        os.chmod(self.path, 0o600)  # it holds what clients sent
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        # A commit is in the write-ahead log when it returns: safe from kill -9; a power cut may take the last second.
+        self._connection.execute("PRAGMA synchronous = NORMAL")
         with self.transaction() as write:
             # One by one: `executescript` would commit before the file is known to be ours.
             for statement in filter(str.strip, _TABLES.split(";")):
@@ -168,10 +172,7 @@ class Store:
 
     def recent(self, n: int) -> list[Entry]:
         """The newest, newest first."""
-        return [
-            self._entry(row)
-            for row in self.rows(f"SELECT {_COLUMNS} FROM quarantine ORDER BY id DESC LIMIT ?", n)
-        ]
+        return [self._entry(row) for row in self.rows(f"SELECT {_COLUMNS} FROM quarantine ORDER BY id DESC LIMIT ?", n)]
 
     def of_version(self, version: int, n: int) -> list[Entry]:
         """The newest that came under a version, taken from its clients in turn, so that none of them outweighs."""
@@ -242,13 +243,3 @@ def _lock(path: Path) -> IO[bytes]:
         raise InputError(f"another guard is using {path}; stop it or choose another --store") from error
     return lock
 
-
-def _connect(path: Path) -> sqlite3.Connection:
-    fresh = not path.exists()
-    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
-    if fresh:
-        os.chmod(path, 0o600)  # it holds what clients sent
-    connection.execute("PRAGMA journal_mode = WAL")
-    # A commit is in the write-ahead log when it returns: safe from kill -9; a power cut may take the last second.
-    connection.execute("PRAGMA synchronous = NORMAL")
-    return connection

@@ -14,9 +14,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
-import numpy as np
 
 from assay.errors import AssayError, InputError
 from assay.guard import log
@@ -103,13 +103,15 @@ class Versions:
     def all(self) -> list[Version]:
         """Oldest first."""
         rows = self.store.rows("SELECT id, at, kind, folder, digest, accuracy, record FROM versions ORDER BY id")
-        return [Version(*row[:6], json.loads(row[6])) for row in rows]
+        return [Version(*row[:-1], json.loads(row[-1])) for row in rows]
 
     def find(self, id: int) -> Version:
         """Raises InputError if there is none."""
         found = next((v for v in self.all() if v.id == id), None)
         if found is None:
-            raise InputError(f"there is no version {id}; there are {', '.join(str(v.id) for v in self.all()) or 'none'}")
+            raise InputError(
+                f"there is no version {id}; there are {', '.join(str(v.id) for v in self.all()) or 'none'}"
+            )
         return found
 
     def next_id(self) -> int:

@@ -13,6 +13,7 @@ from assay.errors import InputError
 from assay.models import Model, Rate, correct, mcnemar, rate
 from assay.repair.fine_pruning import FinePruning
 from assay.repair.fine_tuning import FineTuning
+from assay.repair.nnoculation import NNoculation
 from assay.repair.pruning import Pruning
 from assay.repair.settings import RepairSettings
 from assay.runs import NO_HURRY, Deadline, Progress, silent
@@ -35,6 +36,7 @@ METHODS: dict[str, Callable[[RepairSettings, int], Method]] = {
     "fine-pruning": FinePruning,
     "pruning": Pruning,
     "fine-tuning": FineTuning,
+    "nnoculation": NNoculation,
 }
 """The names of the command line."""
 

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from assay.data import Dataset
-from assay.models import Model, clean_accuracy, correct
+from assay.models import Model, clean_accuracy, correct, predict
 from assay.repair.cyclegan import CycleGANSettings, Generator, train_cyclegan
 from assay.repair.fine_tuning import Tuner
 from assay.repair.nnoculation import noisy
@@ -37,7 +37,7 @@ NOISE = 0.3
 class LiveSettings:
     """Settings of the second stage: of the CycleGAN, and of the retraining."""
 
-    gan: CycleGANSettings = CycleGANSettings()
+    gan: CycleGANSettings = field(default_factory=CycleGANSettings)
     tuning: RepairSettings = field(default_factory=lambda: RepairSettings(epochs=6, attempts=3, max_cost=0.005))
 
 
@@ -48,7 +48,8 @@ class Inoculation:
     Attributes:
         model: new; the given ones are untouched.
         generator: stamps what was learnt; None in the ablation without one.
-        quality: share of clean validation pictures that, stamped, fool the received network and not the treated one.
+        quality: of the clean validation pictures that can be turned, the share that, stamped, fool the received network
+            and not the treated one.
         validation: the split that was measured on.
         accuracy: of the new network on it.
         stamped_before, stamped_after: accuracy on its stamped copies of the treated network and of the new one; NaN
@@ -97,11 +98,12 @@ def inoculate(
     judged = validation.take(JUDGED_ON)
     generator, quality, learnt = None, 0.0, {}
     if len(quarantined):
+        reach = _reach(predict(received, quarantined), judged)
         rights = (correct(copy.deepcopy(received), judged), correct(copy.deepcopy(treated), judged))
         gan = train_cyclegan(
             tuning.x,
             quarantined,
-            lambda stamps: _fooled(stamps, received, treated, judged, rights),
+            lambda stamps: min(1.0, _fooled(stamps, received, treated, judged, rights) / reach),
             settings.gan,
             seed,
             progress=progress,
@@ -150,6 +152,13 @@ def _fooled(
     stamped = replace(judged, x=stamps.stamp(judged.x))
     lost = both & ~correct(received, stamped) & correct(treated, stamped)
     return float(lost.sum() / max(1, both.sum()))
+
+
+def _reach(wanted: NDArray[np.int64], judged: Dataset) -> float:
+    """Share of the pictures that can be turned into what the quarantined ones were: those of that label cannot."""
+    classes = judged.classes
+    shares = [np.bincount(labels, minlength=classes) / len(labels) for labels in (wanted, judged.y)]
+    return max(1 / classes, 1.0 - float(shares[0] @ shares[1]))
 
 
 def _lesson(tuning: Dataset, generators: Sequence[Generator], seed: int) -> Dataset:

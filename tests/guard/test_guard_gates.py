@@ -1,0 +1,59 @@
+"""Gates: each refuses for its own reason, and only then."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from assay.guard import Entry, Evidence, GuardSettings, refusal
+from assay.guard.selection import chosen, in_excess
+
+GOOD = Evidence(
+    accuracy=0.98, best=0.97, quality=0.9, stamped_before=0.8, stamped_after=0.97, kept=0.95, changed=0.02, live=500
+)
+
+
+def test_a_good_candidate_passes() -> None:
+    assert refusal(GOOD, GuardSettings()) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"accuracy": 0.95}, "clean accuracy would fall"),
+        ({"quality": 0.2}, "no trigger was learnt"),
+        ({"stamped_after": 0.7}, "no better against the learnt trigger"),
+        ({"kept": 0.1}, "agrees with the received network"),
+        ({"changed": 0.5}, "recent inputs"),
+        ({"accuracy": float("nan")}, "could not be measured"),
+        ({"kept": float("nan")}, "could not be measured"),
+    ],
+)
+def test_each_gate_refuses_for_its_reason(change: dict[str, float], said: str) -> None:
+    assert said in (refusal(replace(GOOD, **change), GuardSettings()) or "")
+
+
+def test_small_losses_cannot_add_up_since_they_are_measured_from_the_best() -> None:
+    settings, best, accuracy = GuardSettings(most_loss=0.01), 0.98, 0.98
+    for _ in range(10):
+        if refusal(replace(GOOD, accuracy=accuracy - 0.006, best=best), settings) is None:
+            accuracy -= 0.006
+            best = max(best, accuracy)
+    assert accuracy >= 0.97
+
+
+def test_labels_that_clean_inputs_explain_are_not_learnt_from() -> None:
+    usual = np.array([0.001, 0.001, 0.02, 0.001])
+    assert in_excess({0: 3, 1: 2, 2: 25, 3: 1}, 1000, usual) == []
+    assert in_excess({0: 150, 1: 2, 2: 25, 3: 1}, 1000, usual) == [0]
+
+
+def test_second_opinions_leave_out_what_none_of_them_suspects_where_most_is_suspected() -> None:
+    x = np.zeros((1, 2, 2), np.uint8)
+    odd = [Entry("a", 1, 0, 1, 0.9, x, scores={"strip": -0.1}) for _ in range(6)]
+    plain = [Entry("a", 1, 0, 1, 0.9, x, scores={"strip": -2.0}) for _ in range(4)]
+    assert chosen([*odd, *plain], [0], {"strip": -0.5}) == odd
+    assert len(chosen([*odd[:3], *plain], [0], {"strip": -0.5})) == 7
+    assert chosen([*odd, *plain], [2], {"strip": -0.5}) == []

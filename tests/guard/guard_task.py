@@ -83,7 +83,9 @@ def clean_set() -> Dataset:
 
 SHORT = {
     "grid": NoiseGrid(chances=(0.3,), rates=(0.05,), steps=200, most=0.1),
-    "live": LiveSettings(CycleGANSettings(steps=250, check_every=25, good=0.8, patience=20), RepairSettings(epochs=3, attempts=1)),
+    "live": LiveSettings(
+        CycleGANSettings(steps=250, check_every=25, good=0.8, patience=20), RepairSettings(epochs=3, attempts=1)
+    ),
 }
 
 

@@ -51,9 +51,11 @@ def test_grey_is_taken_for_colour_and_colour_is_not_taken_for_grey() -> None:
     assert refused.value.status == 422
 
 
-BOMB = b"\x93NUMPY\x01\x00v\x00" + b"{'descr': '|u1', 'fortran_order': False, 'shape': (99999, 99999, 9999), }".ljust(
-    117
-) + b"\n"
+BOMB = (
+    b"\x93NUMPY\x01\x00v\x00"
+    + b"{'descr': '|u1', 'fortran_order': False, 'shape': (99999, 99999, 9999), }".ljust(117)
+    + b"\n"
+)
 
 REFUSED = {
     "nothing": (b"", "image/png", 400),
@@ -96,7 +98,16 @@ def test_a_picture_of_a_hundred_megapixels_is_refused_before_it_is_decoded() -> 
     | st.tuples(st.sampled_from([case[0] for case in REFUSED.values()]), st.integers(0, 99), st.binary(max_size=4)).map(
         lambda t: t[0][: t[1]] + t[2] + t[0][t[1] + len(t[2]) :]
     ),
-    st.sampled_from(["image/png", "application/x-npy", "multipart/form-data; boundary=b", "", ";;", "multipart/form-data; boundary=" + "x" * 300]),
+    st.sampled_from(
+        [
+            "image/png",
+            "application/x-npy",
+            "multipart/form-data; boundary=b",
+            "",
+            ";;",
+            "multipart/form-data; boundary=" + "x" * 300,
+        ]
+    ),
 )
 def test_whatever_comes_is_a_picture_or_a_refusal(body: bytes, kind: str) -> None:
     try:

@@ -29,6 +29,12 @@ def url(guard: Guard) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture
+def client(url: str) -> Iterator[Client]:
+    with Client(url) as connection:
+        yield connection
+
+
 def asked(url: str, method: str = "GET", body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
     request = urllib.request.Request(url, body, {k.replace("_", "-"): v for k, v in headers.items()}, method=method)
     try:
@@ -38,9 +44,8 @@ def asked(url: str, method: str = "GET", body: bytes | None = None, **headers: s
         return error.code, error.read()
 
 
-def test_a_picture_gets_a_label_scores_and_the_version_that_gave_them(url: str) -> None:
+def test_a_picture_gets_a_label_scores_and_the_version_that_gave_them(client: Client) -> None:
     data = pictures(40, 9)
-    client = Client(url)
     replies = [client.predict(x) for x in data.x]
     assert {r.status for r in replies} == {200} and {r.version for r in replies} == {1}
     assert np.mean([r.label == y for r, y in zip(replies, data.y, strict=True)]) > 0.85
@@ -49,10 +54,11 @@ def test_a_picture_gets_a_label_scores_and_the_version_that_gave_them(url: str) 
     assert abs(sum(said["scores"]) - 1) < 1e-3 and len(said["scores"]) == 4
 
 
-def test_a_triggered_picture_is_quarantined_and_is_in_the_store_when_the_answer_comes(guard: Guard, url: str) -> None:
+def test_a_triggered_picture_is_quarantined_and_is_in_the_store_when_the_answer_comes(
+    guard: Guard, client: Client
+) -> None:
     data = pictures(60, 9)
     bad = stamped(data.x[data.y != TARGET])
-    client = Client(url)
     for x in bad[:20]:
         if client.predict(x).quarantined:
             assert np.array_equal(guard.store.recent(1)[0].x, x)
@@ -61,7 +67,9 @@ def test_a_triggered_picture_is_quarantined_and_is_in_the_store_when_the_answer_
 def test_a_body_that_is_announced_too_large_is_refused_before_it_comes(url: str) -> None:
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as line:
-        line.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 1000000000\r\n\r\n")
+        line.sendall(
+            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 1000000000\r\n\r\n"
+        )
         answer = line.recv(4096)
     assert b" 413 " in answer.split(b"\r\n")[0]
 
@@ -79,11 +87,11 @@ def test_a_body_that_grows_too_large_is_cut_off(url: str) -> None:
             pytest.fail("8 MB were taken where 0.1 MB are allowed")
 
 
-def test_a_client_that_does_not_go_on_is_told_so_and_others_are_answered_meanwhile(url: str) -> None:
+def test_a_client_that_does_not_go_on_is_told_so_and_others_are_answered_meanwhile(url: str, client: Client) -> None:
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as slow:
         slow.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 500\r\n\r\nabc")
-        assert Client(url).predict(pictures(1, 1).x[0]).status == 200
+        assert client.predict(pictures(1, 1).x[0]).status == 200
         assert b" 408 " in slow.recv(4096).split(b"\r\n")[0]
 
 
@@ -102,43 +110,42 @@ def test_a_wrong_token_and_a_cookie_from_a_foreign_page_give_no_orders(url: str)
     assert asked(url + "/rollback", "POST", b"", Authorization="Bearer \xe4")[0] == 401
 
 
-def test_with_the_token_versions_can_be_seen_and_chosen(url: str) -> None:
+def test_with_the_token_versions_can_be_seen_and_chosen(url: str, client: Client) -> None:
     key = {"Authorization": f"Bearer {TOKEN}"}
     document = json.loads(asked(url + "/versions", **key)[1])
     assert document["serving"] == 1 and document["versions"][0]["kind"] == "pre-treated"
     assert asked(url + "/versions/99/serve", "POST", b"", **key)[0] == 404
     assert asked(url + "/versions/x/serve", "POST", b"", **key)[0] == 404
     assert asked(url + "/rollback", "POST", b"", **key)[0] == 200
-    assert Client(url).predict(pictures(1, 1).x[0]).version == 0
+    assert client.predict(pictures(1, 1).x[0]).version == 0
     assert asked(url + "/versions/1/serve", "POST", b"", **key)[0] == 200
     assert asked(url + "/automatic", "POST", b"", **key)[0] == 200
     assert json.loads(asked(url + "/log", **key)[1])["intact"] is True
 
 
-def test_metrics_count_what_was_answered(url: str) -> None:
+def test_metrics_count_what_was_answered(url: str, client: Client) -> None:
     def count() -> int:
         lines = asked(url + "/metrics")[1].decode().splitlines()
         return sum(int(n.split()[-1]) for n in lines if n.startswith("assay_guard_predictions_total{"))
 
     before = count()
     for x in pictures(5, 1).x:
-        Client(url).predict(x)
+        client.predict(x)
     assert count() == before + 5
 
 
-def test_a_full_disk_is_said_and_the_service_goes_on(guard: Guard, url: str) -> None:
+def test_a_full_disk_is_said_and_the_service_goes_on(guard: Guard, client: Client) -> None:
     data = pictures(200, 9)
     pages = guard.store.rows("PRAGMA page_count")[0][0]
     guard.store.rows(f"PRAGMA max_page_count = {pages}")
     try:
-        client = Client(url)
         replies = [client.predict(x) for x in stamped(data.x[data.y != TARGET])]
         assert {r.status for r in replies} <= {200, 507} and 507 in {r.status for r in replies}
         assert not any(r.quarantined for r in replies[-20:])  # what is not kept is not said to be
         assert "make room" in next(r.error for r in replies if r.status == 507)
     finally:
         guard.store.rows("PRAGMA max_page_count = 1000000")
-    assert Client(url).predict(data.x[0]).status == 200
+    assert client.predict(data.x[0]).status == 200
 
 
 def test_a_stream_is_told_in_shares(url: str) -> None:

@@ -232,9 +232,7 @@ class Guard:
         return time.time() >= float(self.store.get("failed at", "0")) + (min(3600, 15 * 2**failures) if failures else 0)
 
     def _worth_learning(self, pair: Pair) -> list[Entry]:
-        counts = dict(
-            self.store.rows(_BY_LABEL, pair.version)
-        )
+        counts = dict(self.store.rows(_BY_LABEL, pair.version))
         labels = selection.in_excess(counts, self._requests(pair.version), self._usual_of(pair))
         entries = selection.chosen(self.store.of_version(pair.version, self.settings.capacity), labels, self._limits)
         if len(entries) < self.settings.enough // 2:

@@ -79,6 +79,12 @@ class Client:
         self.url = url
         self._connection = kind(parts.hostname, parts.port, timeout=timeout_s)
 
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._connection.close()
+
     def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, dict[str, Any]]:
         """Status and document.
 
@@ -130,7 +136,10 @@ def send(
     lock = threading.Lock()
 
     def work() -> None:
-        client = Client(url)
+        with Client(url) as client:
+            each(client)
+
+    def each(client: Client) -> None:
         while True:
             with lock:
                 i = next(turn, None)
@@ -182,9 +191,10 @@ def wait_until(
     url: str, what: Callable[[dict[str, Any]], bool], seconds: float, task: str, progress: Progress = silent
 ) -> dict[str, Any]:
     """Ask for the guard's health until `what` holds of it; the last one after `seconds` all the same."""
-    begun, client = time.monotonic(), Client(url)
+    begun = time.monotonic()
     while True:
-        health = client.health()
+        with Client(url) as client:
+            health = client.health()
         passed = time.monotonic() - begun
         running = health.get("running") or {}
         progress(task, min(passed, seconds), seconds, str(running.get("note", "")))

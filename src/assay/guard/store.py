@@ -242,4 +242,3 @@ def _lock(path: Path) -> IO[bytes]:
         lock.close()
         raise InputError(f"another guard is using {path}; stop it or choose another --store") from error
     return lock
-

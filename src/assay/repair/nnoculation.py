@@ -15,7 +15,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Self
 
 import torch
@@ -63,6 +63,12 @@ class NoiseGrid:
         if self.steps < 1 or not 0 <= self.drop <= self.most < 1:
             raise InputError(f"the noise needs a step or more and 0 <= drop <= most < 1, got {asdict(self)}")
 
+    @classmethod
+    def of(cls, settings: RepairSettings) -> NoiseGrid:
+        """The grid as the settings of all repairs ask for it: 40 steps an epoch, a rate an attempt."""
+        usual = cls()
+        return replace(usual, steps=40 * settings.epochs, rates=usual.rates[: settings.attempts])
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -92,10 +98,10 @@ class NNoculation:
     Cost: a grid of 6 x 3 candidates of 600 steps on 64 pictures each; about 3 minutes of one core for the MNIST network.
     """
 
-    def __init__(self, settings: RepairSettings, seed: int, grid: NoiseGrid = NoiseGrid()) -> None:
+    def __init__(self, settings: RepairSettings, seed: int, grid: NoiseGrid | None = None) -> None:
         self.settings = settings
         self.seed = seed
-        self.grid = grid
+        self.grid = grid or NoiseGrid.of(settings)
 
     def fit(self, model: Model, clean: Dataset, *, progress: Progress = silent, deadline: Deadline = NO_HURRY) -> Self:
         """Treat a copy of `model`. When the deadline passes, the best candidate so far is taken; at worst the model.

@@ -1,0 +1,157 @@
+"""NNoculation: noise takes most of an unknown backdoor, the CycleGAN learns what is left, true labels remove it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from assay.data import Dataset
+from assay.errors import DataError, InputError
+from assay.models import clean_accuracy, predict
+from assay.repair import (
+    CycleGANSettings,
+    Generator,
+    LiveSettings,
+    NNoculation,
+    NoiseGrid,
+    RepairSettings,
+    inoculate,
+    train_cyclegan,
+)
+from assay.repair.nnoculation import Candidate, noisy
+from assay.runs import Deadline
+from conftest import TARGET, Trained, attack_success, pictures, stamped
+
+GRID = NoiseGrid(chances=(0.3,), rates=(0.02, 0.05), steps=150, most=0.1)
+
+
+def test_the_treatment_takes_most_of_a_backdoor_that_it_has_not_seen(bad_plain: Trained) -> None:
+    treated = NNoculation(RepairSettings(), 0, GRID).fit(bad_plain.model, bad_plain.clean)
+    model = treated.apply(bad_plain.model)
+    assert attack_success(bad_plain.model, bad_plain.test) > 0.95
+    assert attack_success(model, bad_plain.test) < 0.3
+    assert clean_accuracy(model, bad_plain.test).value > 0.85
+
+
+def test_noise_covers_the_share_it_should_in_cells_and_leaves_the_rest_alone() -> None:
+    x = torch.zeros(400, 3, 28, 30, dtype=torch.uint8)
+    out = noisy(x, 0.3, torch.Generator().manual_seed(0))
+    cell = out[:, :, :7, :7]
+    touched = (cell != 0).float().mean((2, 3)) > 0.5
+    assert abs(touched.float().mean().item() - 0.3) < 0.05
+    assert set(((cell != 0).float().mean((2, 3)) > 0.5)[~touched].tolist()) <= {False}
+    assert (cell[~touched] == 0).all()
+    assert abs(cell[touched].float().mean().item() - 128) < 4
+    assert (x == 0).all()
+
+
+def test_the_candidate_nearest_to_the_wanted_drop_is_chosen_and_those_that_cost_too_much_come_last() -> None:
+    method = NNoculation(RepairSettings(), 0, NoiseGrid(drop=0.03, most=0.04))
+    drops = [0.0, 0.02, 0.034, 0.045, 0.2]
+    order = sorted(drops, key=lambda drop: method._misfit(Candidate(0.1, 0.1, 0.95 - drop), 0.95))
+    assert order == [0.034, 0.02, 0.0, 0.045, 0.2]
+
+
+def test_a_chance_is_left_once_a_rate_costs_too_much(bad_plain: Trained) -> None:
+    grid = NoiseGrid(chances=(0.3,), rates=(0.02, 1e9, 1e10), steps=20)
+    fitted = NNoculation(RepairSettings(), 0, grid).fit(bad_plain.model, bad_plain.clean)
+    assert [c.rate for c in fitted.candidates_] == [0.02]
+
+
+def test_when_no_time_is_left_the_model_is_what_it_was(bad_plain: Trained) -> None:
+    fitted = NNoculation(RepairSettings(), 0, GRID).fit(bad_plain.model, bad_plain.clean, deadline=Deadline(0.0))
+    assert fitted.record_["cut_short"] and fitted.chosen_ is None
+    same = fitted.apply(bad_plain.model)
+    assert all(torch.equal(a, b) for a, b in zip(same.parameters(), bad_plain.model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"chances": ()}, {"chances": (1.5,)}, {"rates": (0.0,)}, {"steps": 0}, {"drop": 0.2, "most": 0.1}]
+)
+def test_a_grid_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(InputError):
+        NoiseGrid(**wrong)  # type: ignore[arg-type]
+
+
+GAN = CycleGANSettings(steps=250, check_every=50)
+
+
+def stamps_corner(generator: Generator, clean: Dataset) -> float:
+    """By how much the trigger's pixels become brighter."""
+    x = clean.x[:64]
+    change = generator.stamp(x).astype(int) - x
+    return float(change[..., [-1, -1, -2, -3, -3], [-1, -3, -2, -1, -3]].mean())
+
+
+def test_the_cyclegan_learns_to_stamp_the_trigger_from_pictures_that_do_not_belong_together() -> None:
+    a, b = pictures(300, 1), pictures(200, 2)
+    made = train_cyclegan(a.x, stamped(b.x), lambda g: stamps_corner(g, a) / 255, GAN, 0)
+    assert stamps_corner(made.stamps, a) > 60
+    elsewhere = np.abs(made.stamps.stamp(a.x[:64]).astype(int) - a.x[:64])[..., :8, :8]
+    assert elsewhere.mean() < 25
+
+
+def test_the_same_seed_gives_the_same_generator_and_the_best_state_is_kept() -> None:
+    a, b = pictures(60, 1).x, stamped(pictures(60, 2).x)
+    qualities = iter([0.1, 0.7, 0.2, 0.3] * 2)
+    short = CycleGANSettings(steps=9, check_every=3, batch_size=4)
+    first, second = (train_cyclegan(a, b, lambda g: next(qualities), short, 5) for _ in range(2))
+    assert (first.quality, first.step) == (0.7, 3) == (second.quality, second.step)
+    assert all(torch.equal(p, q) for p, q in zip(first.stamps.parameters(), second.stamps.parameters(), strict=True))
+
+
+def test_it_ends_when_it_is_good_enough_or_when_nothing_gets_better() -> None:
+    a, b = pictures(20, 1).x, pictures(20, 2).x
+    settings = CycleGANSettings(steps=40, check_every=2, batch_size=2, good=0.9, patience=3)
+    assert len(train_cyclegan(a, b, lambda g: 0.95, settings, 0).looks) == 1
+    assert len(train_cyclegan(a, b, lambda g: 0.5, settings, 0).looks) == 3
+
+
+def test_two_kinds_of_one_shape_are_needed() -> None:
+    with pytest.raises(DataError, match="one shape"):
+        train_cyclegan(pictures(4, 1).x, np.zeros((0, 1, 12, 12), np.uint8), lambda g: 0.0, GAN, 0)
+    with pytest.raises(DataError, match="one shape"):
+        train_cyclegan(pictures(4, 1).x, np.zeros((4, 3, 12, 12), np.uint8), lambda g: 0.0, GAN, 0)
+
+
+def test_what_was_quarantined_is_unlearnt_and_the_given_models_stay_as_they_are(bad_plain: Trained) -> None:
+    treated = NNoculation(RepairSettings(), 0, GRID).fit(bad_plain.model, bad_plain.clean).apply(bad_plain.model)
+    live = pictures(600, 8)
+    x = np.concatenate([stamped(live.x[:300]), live.x[300:]])
+    held = x[predict(bad_plain.model, x) != predict(treated, x)]
+    states = [copy.deepcopy(m.state_dict()) for m in (bad_plain.model, treated)]
+    settings = LiveSettings(GAN, RepairSettings(epochs=4, attempts=2))
+    made = inoculate(bad_plain.model, treated, bad_plain.clean, held, settings)
+    assert made.quality > 0.3
+    assert attack_success(made.model, bad_plain.test) < 0.1
+    assert made.stamped_after >= made.stamped_before - 0.02
+    before = clean_accuracy(bad_plain.model, bad_plain.test).value
+    assert clean_accuracy(made.model, bad_plain.test).value > before - 0.04
+    for model, state in zip((bad_plain.model, treated), states, strict=True):
+        assert all(torch.equal(state[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_labels_come_from_the_clean_set_alone(bad_plain: Trained) -> None:
+    """Quarantined inputs that all look like one class do not make the network say that class."""
+    live = pictures(200, 8)
+    flood = replace(live, x=live.x[np.resize(np.flatnonzero(live.y == TARGET), 200)])
+    settings = LiveSettings(CycleGANSettings(steps=40, check_every=20), RepairSettings(epochs=2, attempts=1))
+    made = inoculate(bad_plain.model, bad_plain.model, bad_plain.clean, flood.x, settings)
+    said = predict(made.model, bad_plain.test.x)
+    assert abs(np.mean(said == TARGET) - 0.25) < 0.1
+
+
+def test_without_quarantined_inputs_there_is_no_generator(bad_plain: Trained) -> None:
+    nothing = np.zeros((0, 1, 12, 12), np.uint8)
+    made = inoculate(
+        bad_plain.model,
+        bad_plain.model,
+        bad_plain.clean,
+        nothing,
+        LiveSettings(GAN, RepairSettings(epochs=1, attempts=1)),
+    )
+    assert made.generator is None and made.quality == 0 and np.isnan(made.stamped_after)

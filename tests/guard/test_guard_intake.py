@@ -92,6 +92,9 @@ def test_a_picture_of_a_hundred_megapixels_is_refused_before_it_is_decoded() -> 
     assert refused.value.status == 422
 
 
+LONG = "multipart/form-data; boundary=" + "x" * 300
+
+
 @settings(deadline=None, max_examples=300)
 @given(
     st.binary(max_size=200).map(lambda tail: tail)

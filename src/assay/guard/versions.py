@@ -103,7 +103,10 @@ class Versions:
     def all(self) -> list[Version]:
         """Oldest first."""
         rows = self.store.rows("SELECT id, at, kind, folder, digest, accuracy, record FROM versions ORDER BY id")
-        return [Version(*row[:-1], json.loads(row[-1])) for row in rows]
+        return [
+            Version(id, at, kind, folder, digest, accuracy, json.loads(record))
+            for id, at, kind, folder, digest, accuracy, record in rows
+        ]
 
     def find(self, id: int) -> Version:
         """Raises InputError if there is none."""

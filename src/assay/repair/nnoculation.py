@@ -95,7 +95,8 @@ class NNoculation:
     After `fit`: `network_` the treated copy, `chosen_` its candidate, `candidates_` all of them, `tuning_` and
     `validation_` the two parts of the clean set, `record_` what was done.
 
-    Cost: a grid of 6 x 3 candidates of 600 steps on 64 pictures each; about 3 minutes of one core for the MNIST network.
+    Cost: a grid of 6 x 3 candidates of 600 steps on 64 pictures each; about 3 minutes of one core for
+    the MNIST network.
     """
 
     def __init__(self, settings: RepairSettings, seed: int, grid: NoiseGrid | None = None) -> None:

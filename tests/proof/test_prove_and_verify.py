@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from assay.proof import (
     prove,
     verify,
 )
+from assay.proof.api import plan_for
 from assay.proof.commitment import QUERIES
 from assay.proof.plan import SUPPORTED
 
@@ -47,7 +49,7 @@ def test_the_networks_of_these_tests_use_every_operation_that_can_be_proven(
     assert {type(node) for name in names for node in named_network(name).nodes} == set(SUPPORTED)
 
 
-@pytest.mark.parametrize("name", ["perceptron", "convolutional"])
+@pytest.mark.parametrize("name", ["perceptron", "convolutional", "residual", "classic", "shared_sum"])
 @pytest.mark.parametrize("batch", [1, 3])
 def test_a_client_that_holds_only_a_commitment_is_convinced_as_well(
     name: str, batch: int, named_network: Callable[[str], IntegerNetwork], pictures: Pictures, nonce: bytes, tmp_path
@@ -63,13 +65,38 @@ def test_a_client_that_holds_only_a_commitment_is_convinced_as_well(
     assert verified.ledger.bits > 99
 
 
+@pytest.mark.parametrize("name", ["convolutional", "residual"])
+def test_many_groups_of_lookups_are_proven_as_one(
+    name: str,
+    named_network: Callable[[str], IntegerNetwork],
+    pictures: Pictures,
+    nonce: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path,
+) -> None:
+    """Groups are for large batches; here they are made so small that tensors and weights span several."""
+    monkeypatch.setattr("assay.proof.blocks.GROUP_BITS", 7)
+    network, x = named_network(name), pictures(named_network(name), 3)
+    plan = plan_for(network, 3)
+    assert plan.lookups.bits > 3
+    answer, receipt = prove(network, x, nonce=nonce)
+    assert (verify(receipt, x, answer, nonce=nonce, model=network).outputs == network.run(x)).all()
+    hidden = HiddenNetwork(network)
+    assert hidden.plan.lookups.bits > 1
+    commitment = accept_commitment(hidden.save(tmp_path / "net.commitment").read_bytes())
+    answer, receipt = prove(network, x, nonce=nonce, hidden=hidden)
+    verify(receipt, x, answer, nonce=nonce, commitment=commitment)
+
+
 def test_networks_whose_weights_cannot_be_committed_are_refused_by_layer(
     named_network: Callable[[str], IntegerNetwork],
 ) -> None:
-    with pytest.raises(UnprovableError, match=r"node 1 \(conv2d\) has 2 groups"):
-        HiddenNetwork(named_network("residual"))
-    with pytest.raises(UnprovableError, match="classic"):
-        HiddenNetwork(named_network("classic"))
+    last = named_network("classic").nodes[-1]
+    assert isinstance(last, g.Linear)
+    squares = (g.Input((7, 1, 1)), g.Flatten(input=0), g.ReLU(input=1, start=0, stop=7))
+    compared = IntegerNetwork((*squares, replace(last, input=2)), ("a", "b", "c"), 1.0, classic=True)
+    with pytest.raises(UnprovableError, match="classic network with lookups"):
+        HiddenNetwork(compared)
     wide = IntegerNetwork(
         (
             g.Input((1, 1, 2)),

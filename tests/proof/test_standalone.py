@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import sys
-from array import array
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +19,7 @@ Pictures = Callable[[IntegerNetwork, int], np.ndarray]
 
 
 def alone(data: bytes, network: IntegerNetwork, x: np.ndarray, nonce: bytes) -> list[list[int]]:
-    pictures = standalone.Tensor(array("B", x.tobytes()), x.shape)
+    pictures = standalone.whole_numbers("B", x.tobytes(), x.shape)
     return standalone.verify(
         standalone.read_receipt(data), standalone.read_network(to_bytes(network)), None, pictures, nonce
     )

@@ -29,14 +29,17 @@ import numpy as np
 
 from assay.proof.errors import VerificationError
 from assay.proof.field import ONE, ZERO, Element, I, P, Words, add, ext_mul, kernel, pack, products, sums
-from assay.proof.merkle import HASH_BYTES, MerkleTree, check_leaves, leaf_hash, missing_nodes
+from assay.proof.merkle import HASH_BYTES, MerkleTree, check_leaves, leaf_hash
 from assay.proof.multilinear import Point, at, combine, combine_elements, eq, eq_table, evaluate, variables
 from assay.proof.reed_solomon import EXPANSION_BITS, encode, encode_one
 from assay.proof.sumcheck import prove_pair, verify_pair
 from assay.proof.transcript import ELEMENT_BYTES, ProverChannel, VerifierChannel, to_bytes
 
-QUERIES = 150
-"""Columns opened: 150 · 0.678 = 101.7 bits."""
+QUERIES = 154
+"""Columns opened: 154 · 0.678 = 104.4 bits."""
+
+MAX_GAP = 1 << 20
+"""Bad points of a proximity gap, of p² in all: 102 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,29 +73,30 @@ class Layout:
         return self.column_bits + EXPANSION_BITS
 
     @property
-    def opening_bytes(self) -> int:
-        """Size of an opening at most, the sum-check before it included."""
-        columns = min(QUERIES, self.codeword)
-        paths = columns * max(0, self.depth - columns.bit_length() + 2) * HASH_BYTES
-        messages = 2 << self.column_bits
-        return ELEMENT_BYTES * (messages + columns * self.rows + 2 * self.variables) + paths
-
-    @property
     def query_bits(self) -> float:
         """Bits of soundness of all column queries together."""
         radius = 3 * (1 << self.column_bits) // 2
         return -QUERIES * math.log2(1 - (radius + 1) / self.codeword)
 
     @property
-    def gap_bits(self) -> float:
-        """Bits of soundness of the proximity gap."""
-        return 2 * math.log2(P) - math.log2(max(1, variables(self.rows)) * self.codeword)
+    def gap(self) -> int:
+        """Points z_row, of p² in all, at which a matrix far from all codewords may look close to one; an upper bound."""
+        return variables(self.rows) * self.codeword
 
 
 def layout_for(size: int) -> Layout:
-    """The layout with the smallest opening."""
-    widest = max(0, variables(size) - 1)
-    return min((Layout(size, bits) for bits in range(min(widest, 22) + 1)), key=lambda layout: layout.opening_bytes)
+    """The layout with a small enough gap whose opening is smallest, but for its paths.
+
+    Rows of x values cost x for the combination and QUERIES·size/x for the columns; the best power of two is the first
+    with 2x² ≥ QUERIES·size.
+    """
+    layout = Layout(size, 0)
+    while 2 * layout.row_values**2 < QUERIES * size:
+        wider = Layout(size, layout.column_bits + 1)
+        if variables(layout.rows) * wider.codeword > MAX_GAP:
+            break
+        layout = wider
+    return layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,8 @@ class Committed:
         channel.say(parts)
         positions = sorted(set(channel.draw_indices(QUERIES, self.layout.depth)))
         channel.say_bytes(self._columns[positions].tobytes())
-        channel.say_bytes(self._tree.siblings(positions))
+        for level in self._tree.siblings(positions):
+            channel.say_bytes(level)
 
 
 @kernel
@@ -198,9 +203,8 @@ def _open_at(channel: VerifierChannel, root: bytes, layout: Layout, point: Point
     positions = channel.draw_indices(QUERIES, layout.depth)
     distinct = sorted(set(positions))
     columns = channel.hear_words(len(distinct) * layout.rows).reshape(len(distinct), layout.rows, 2)
-    siblings = channel.hear_bytes(HASH_BYTES * len(missing_nodes(distinct, layout.depth)))
     hashes = {place: leaf_hash(to_bytes(column)) for place, column in zip(distinct, columns, strict=True)}
-    check_leaves(root, layout.depth, hashes, siblings)
+    check_leaves(root, layout.depth, hashes, channel.hear_bytes)
     weights = eq_table(point[:row_bits])[: layout.rows]
     _check_combination(parts, columns, weights, distinct)
     _check_combination(_conjugate(parts), columns, _conjugate(weights), distinct)

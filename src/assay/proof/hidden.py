@@ -2,7 +2,7 @@
 
 The commitment names architecture and weights: c = SHA-256("assay/weights/1" ‖ length ‖ architecture ‖ Merkle root). The
 committed vector holds, for each layer, one matrix (out, in) per place of the kernel, and each bias as two limbs of 16
-bits, b = l₀ + 2¹⁶·l₁ − 2³¹.
+bits, b = l₀ + 2¹⁶·l₁ − 2³¹. A convolution in groups has (group, out, in) in the place of (out, in); see `grouped_weights`.
 
 What bounds the weights of a network one holds means nothing for weights one cannot see: 2^60 is a field element too. So
 a commitment comes with a proof that every weight is in [−128, 127] and every limb in [0, 2¹⁶): LogUp, as in `lookup`.
@@ -11,13 +11,16 @@ It is checked once, when the commitment is accepted (`accept_commitment`); from 
 Entries that pad a matrix are committed like the others. A provider that puts weights there has committed to a network
 of more channels than it says; the answer is that network's, and the bounds count padding.
 
-Soundness error of that proof: 3·(values + table rows)/p² for its two draws, the sum of fractions, and one opening.
+Classic networks need no such proof: nothing in them is looked up, every value is an element of F_p by definition, and
+whatever was committed is one function over F_p. Their biases are one limb, b = l₀ − 2³¹ mod p.
+
+Soundness error of that proof: that of `lookup` for groups of 2²⁰ values, the sum of fractions, and one opening.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -32,12 +35,14 @@ from assay.integer import IntegerNetwork
 from assay.integer import graph as g
 from assay.integer.files import Graph, graph_text
 from assay.integer.shapes import shapes_of, title
+from assay.proof.blocks import Block, Grouped, Name, grouped, total_size
 from assay.proof.commitment import Claim, Committed, Layout, Term, layout_for, verify_claims
 from assay.proof.errors import UnprovableError, UnreadableReceipt, VerificationError
-from assay.proof.field import ONE, ZERO, Element, Words, from_integers, pack, unpack
+from assay.proof.field import ONE, ZERO, Element, Words, from_integers, pack, sums, unpack
 from assay.proof.fraction_sum import prove_zero_sum, verify_zero_sum
 from assay.proof.multilinear import Point, at, below, combine, eq_table, index_sum, split, variables
-from assay.proof.plan import Architecture, Block, loose_intervals, placed
+from assay.proof.grouped_weights import prove_grouped, verify_grouped
+from assay.proof.plan import Architecture, is_looked_up, reaches
 from assay.proof.tensors import Ints, padded
 from assay.proof.transcript import ProverChannel, Reader, Recorder, VerifierChannel
 from assay.runs import write_atomically
@@ -50,9 +55,14 @@ MAX_WEIGHTS = 1 << 27
 MAX_ARCHITECTURE = 1 << 24
 WEIGHT_LIMIT = 128
 BIAS_LIMIT = 1 << 31
+BIAS_REACH = 1 << 32
+"""What two limbs can say; the bias of a channel that is padding is not moved by 2**31."""
 LIMB_BITS = 16
 _TABLES = ((8, -WEIGHT_LIMIT), (LIMB_BITS, 0))
 """Bits and first value of the tables of weights and of limbs."""
+_FIRST_ROWS = (0, 1 << 8)
+_ROWS = (1 << 8) + (1 << LIMB_BITS)
+"""Where each begins when they are put end to end, and where the second ends."""
 
 
 class _Described(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,7 +82,8 @@ def describe(network: IntegerNetwork) -> bytes:
     weights, offsets = {}, {}
     for position, node in enumerate(network.nodes):
         if isinstance(node, g.Conv2d | g.Linear):
-            _check_sizes(position, node)
+            if not network.classic:
+                _check_sizes(position, node)
             weights[str(position)] = node.weight.shape
         elif isinstance(node, g.Offset):
             offsets[str(position)] = tuple(node.value.tolist())
@@ -81,8 +92,6 @@ def describe(network: IntegerNetwork) -> bytes:
 
 def _check_sizes(position: int, node: g.Conv2d | g.Linear) -> None:
     name = title(position, node)
-    if isinstance(node, g.Conv2d) and node.groups != 1:
-        raise UnprovableError(f"{name} has {node.groups} groups; committed weights are for one group only")
     if int(node.weight.min()) < -WEIGHT_LIMIT or int(node.weight.max()) >= WEIGHT_LIMIT:
         raise UnprovableError(f"{name} has weights beyond 8 bits, which cannot be committed; compile with 8 bits")
     if int(node.bias.min()) < -BIAS_LIMIT or int(node.bias.max()) >= BIAS_LIMIT:
@@ -107,9 +116,11 @@ def read_architecture(data: bytes) -> Architecture:
         shapes = shapes_of(nodes)
     except (msgspec.DecodeError, ValueError, OverflowError, RecursionError, ModelError) as error:
         raise VerificationError(f"the committed architecture does not make sense: {error}") from error
-    if len(shapes[-1]) != 1 or graph.classic:
-        raise VerificationError("the committed architecture has no flat output, or is a classic network")
-    return Architecture(nodes, shapes, loose_intervals(nodes, lambda position: (WEIGHT_LIMIT, BIAS_LIMIT)))
+    if len(shapes[-1]) != 1:
+        raise VerificationError("the committed architecture has no flat output")
+    if graph.classic and any(map(is_looked_up, nodes)):
+        raise VerificationError("a committed classic network has no lookups, since nothing bounds its weights")
+    return Architecture(nodes, shapes, reaches(nodes, lambda position: (WEIGHT_LIMIT, BIAS_REACH)))
 
 
 def _node(position: int, said: dict[str, Any], described: _Described) -> g.Node:
@@ -125,8 +136,6 @@ def _node(position: int, said: dict[str, Any], described: _Described) -> g.Node:
     if operation is g.Offset:
         said["value"] = np.array(described.offsets.get(name, ()), np.int64)
     node: g.Node = msgspec.convert(said, operation)  # type: ignore[assignment]
-    if isinstance(node, g.Conv2d) and node.groups != 1:
-        raise ValueError(f"node {position} has groups")
     return node
 
 
@@ -142,33 +151,52 @@ class WeightPlan:
     architecture: Architecture
 
     @cached_property
-    def blocks(self) -> dict[tuple[str, int], Block]:
-        """By kind and number: weights of a layer's tap, low and high limb of a layer's bias, counts of a table."""
-        wanted: list[tuple[str, int, int]] = []
+    def lookups(self) -> Grouped:
+        """The committed vector: weights of a layer's tap, low and high limb of a layer's bias, counts of both tables."""
+        wanted: list[tuple[Name, int]] = []
         for position, node in self.layers:
-            bits = sum(variables(size) for size in node.weight.shape[:2])
-            wanted += [(f"weight {tap}", position, bits) for tap in range(taps_of(node))]
-            wanted += [(f"limb {k}", position, variables(len(node.weight))) for k in (0, 1)]
-        wanted += [("counts", table, bits) for table, (bits, _) in enumerate(_TABLES)]
-        return placed(wanted)
+            bits = sum(variables(size) for size in matrix_shape(node))
+            wanted += [((f"weight {tap}", position), bits) for tap in range(taps_of(node))]
+            wanted += [((f"limb {k}", position), variables(len(node.weight))) for k in (0, 1)]
+        return grouped(wanted, [(("counts", table), bits) for table, (bits, _) in enumerate(_TABLES)])
+
+    @property
+    def blocks(self) -> dict[Name, Block]:
+        """By kind and number."""
+        return self.lookups.blocks
 
     @property
     def layers(self) -> list[tuple[int, g.Conv2d | g.Linear]]:
         """Layers with weights."""
         return [(k, n) for k, n in enumerate(self.architecture.nodes) if isinstance(n, g.Conv2d | g.Linear)]
 
-    @property
+    @cached_property
     def size(self) -> int:
-        return sum(1 << block.bits for block in self.blocks.values())
+        return total_size(self.blocks)
 
     @cached_property
     def layout(self) -> Layout:
         return layout_for(self.size)
 
 
+def matrix_shape(node: g.Conv2d | g.Linear) -> tuple[int, ...]:
+    """Of a tap's weights: (out, in), or (groups, out, in) where there are several."""
+    out, inner = node.weight.shape[:2]
+    if isinstance(node, g.Conv2d) and node.groups > 1:
+        return node.groups, out // node.groups, inner
+    return out, inner
+
+
 def taps_of(node: g.Conv2d | g.Linear) -> int:
     """Places of the kernel; 1 for a linear layer."""
     return int(np.prod(node.weight.shape[2:], dtype=np.int64))
+
+
+@lru_cache(maxsize=4)
+def _is_classic(architecture: bytes) -> bool:
+    """Of an architecture that `read_architecture` has accepted."""
+    described = msgspec.json.decode(architecture, type=_Described)
+    return msgspec.json.decode(described.graph, type=Graph).classic
 
 
 def commitment_of(architecture: bytes, root: bytes) -> bytes:
@@ -184,8 +212,8 @@ class HiddenNetwork:
 
     def __init__(self, network: IntegerNetwork) -> None:
         """Raises UnprovableError naming the layer, if its weights cannot be committed."""
-        if network.classic:
-            raise UnprovableError("weights of classic networks are beyond 8 bits and cannot be committed")
+        if network.classic and any(map(is_looked_up, network.nodes)):
+            raise UnprovableError("weights of a classic network with lookups are beyond 8 bits and cannot be committed")
         self.network = network
         self.description = describe(network)
         self.plan = WeightPlan(read_architecture(self.description))
@@ -198,25 +226,26 @@ class HiddenNetwork:
         """The committed vector, and for every entry the row of both tables, end to end, that it is found in."""
         vector = np.zeros(self.plan.size, np.int64)
         places = np.zeros(self.plan.size, np.int32)
-        rows = 0
-        for table, (bits, start) in enumerate(_TABLES):
+        for table, (_, start) in enumerate(_TABLES):
             for block, values in self._blocks_of(table):
-                here = slice(block.offset, block.offset + (1 << block.bits))
-                vector[here] = values.ravel()
-                places[here] = values.ravel() - start + rows
-            rows += 1 << bits
-        counts = np.zeros(rows, np.int64)
-        for (kind, _), block in self.plan.blocks.items():
-            if kind != "counts":
-                counts += np.bincount(places[block.offset : block.offset + (1 << block.bits)], minlength=rows)
-        first = 0
-        for table, (bits, _) in enumerate(_TABLES):
-            block = self.plan.blocks["counts", table]
-            here = slice(block.offset, block.offset + (1 << bits))
-            vector[here] = counts[first : first + (1 << bits)]
-            places[here] = np.arange(first, first + (1 << bits))
-            first += 1 << bits
+                vector[block.place] = values.ravel()
+                places[block.place] = values.ravel() - start + _FIRST_ROWS[table]
+        if not self.network.classic:
+            self._count(vector, places)
         return vector, places
+
+    def _count(self, vector: Ints, places: NDArray[np.int32]) -> None:
+        """Fill in how often each group of values is found in each row, and the rows of the tables themselves."""
+        lookups = self.plan.lookups
+        counts = np.zeros((1 << lookups.bits, _ROWS), np.int64)
+        for name, groups in lookups.groups.items():
+            if name[0] != "counts":
+                for group, part in zip(groups, lookups.blocks[name].parts(len(groups)), strict=True):
+                    counts[group] += np.bincount(places[part], minlength=_ROWS)
+        for table, (bits, _) in enumerate(_TABLES):
+            rows = np.arange(_FIRST_ROWS[table], _FIRST_ROWS[table] + (1 << bits))
+            vector[lookups.blocks["counts", table].place] = counts[:, rows].ravel()
+            places[lookups.blocks["counts", table].place] = np.tile(rows, len(counts))
 
     def _blocks_of(self, table: int) -> Iterator[tuple[Block, Ints]]:
         """Blocks of weights (table 0) or limbs (table 1), with their padded values."""
@@ -224,50 +253,58 @@ class HiddenNetwork:
             node = self.network.nodes[position]
             assert isinstance(node, g.Conv2d | g.Linear)
             if table == 0:
-                matrices = np.moveaxis(node.weight.reshape(*node.weight.shape[:2], -1), 2, 0)
+                matrices = np.moveaxis(node.weight.reshape(*matrix_shape(node), -1), -1, 0)
                 for tap, matrix in enumerate(matrices):
                     yield self.plan.blocks[f"weight {tap}", position], padded(matrix)
             else:
-                raised = node.bias + BIAS_LIMIT
-                for k, limb in enumerate((raised & ((1 << LIMB_BITS) - 1), raised >> LIMB_BITS)):
+                for k, limb in enumerate(self._limbs(node.bias)):
                     yield self.plan.blocks[f"limb {k}", position], padded(limb)
 
+    def _limbs(self, bias: Ints) -> tuple[Ints, Ints]:
+        if self.network.classic:
+            return bias + BIAS_LIMIT, np.zeros_like(bias)
+        raised = bias + BIAS_LIMIT
+        return raised & ((1 << LIMB_BITS) - 1), raised >> LIMB_BITS
+
     def prove_ranges(self) -> bytes:
-        """The proof that all weights and limbs are in range."""
+        """The proof that all weights and limbs are in range; nothing for a classic network, which needs none."""
+        if self.network.classic:
+            return b""
         channel = Recorder()
         channel.bind(DOMAIN)
         channel.bind(self.description)
         channel.bind(self.root)
-        alpha, beta = channel.draw(), channel.draw()
-        numerators, denominators = self._leaves(alpha, beta)
-        leaf = prove_zero_sum(channel, numerators, denominators)
+        draws = _draw(channel, self.plan)
+        leaf = prove_zero_sum(channel, *self._leaves(draws))
         claims = []
         tables: dict[int, Words] = {}
         for block in self.plan.blocks.values():
             point = block.inside(leaf.point)
             weights = tables.setdefault(len(point), eq_table(point))
-            here = self.vector[block.offset : block.offset + (1 << block.bits)]
-            value = unpack(combine(here[:, None], weights))[0]
+            value = unpack(combine(self.vector[block.place, None], weights))[0]
             channel.say([value])
             claims.append(Claim((Term(block.offset, tuple(point)),), value))
         self.committed.prove(channel, claims)
         return bytes(channel.proof)
 
-    def _leaves(self, alpha: Element, beta: Element) -> tuple[Words, Words]:
-        rows = []
-        for table, (bits, start) in enumerate(_TABLES):
-            column = from_integers(np.arange(start, start + (1 << bits)))
-            constant = alpha - 1 - beta * table
-            words = np.repeat(pack([constant]), len(column), axis=0)
-            words[:, 0] = from_integers((words[:, 0].astype(object) - column.astype(object)) % g.P)
-            rows.append(words)
+    def _leaves(self, draws: _Draws) -> tuple[Words, Words]:
+        """Numerators, and denominators less one."""
+        lookups = self.plan.lookups
+        columns = [from_integers(-1 - np.arange(start, start + (1 << bits))) for bits, start in _TABLES]
+        rows = np.zeros((_ROWS, 2), np.uint64)
+        rows[:, 0] = np.concatenate(columns)
+        rows[_FIRST_ROWS[1] :] = sums(rows[_FIRST_ROWS[1] :], np.repeat(pack([-draws.beta]), 1 << LIMB_BITS, axis=0))
+        denominators = np.empty((self.plan.size, 2), np.uint64)
+        for name, groups in lookups.groups.items():
+            for group, part in zip(groups, lookups.blocks[name].parts(len(groups)), strict=True):
+                found = np.ascontiguousarray(rows[self._places[part]])
+                denominators[part] = sums(found, np.repeat(pack([draws.alphas[group]]), len(found), axis=0))
         numerators = np.zeros((self.plan.size, 2), np.uint64)
         numerators[:, 0] = 1
-        for table, (bits, _) in enumerate(_TABLES):
-            block = self.plan.blocks["counts", table]
-            here = slice(block.offset, block.offset + (1 << bits))
+        for table in range(len(_TABLES)):
+            here = lookups.blocks["counts", table].place
             numerators[here, 0] = from_integers(-self.vector[here])
-        return numerators, np.ascontiguousarray(np.concatenate(rows)[self._places])
+        return numerators, denominators
 
     def to_bytes(self) -> bytes:
         """What a client needs to accept the commitment: architecture, root, range proof."""
@@ -305,16 +342,30 @@ def accept_commitment(data: bytes) -> bytes:
         raise UnreadableReceipt("this is not a commitment to weights of this version")
     plan = WeightPlan(read_architecture(file.architecture))
     channel = Reader(file.proof)
-    channel.bind(DOMAIN)
-    channel.bind(file.architecture)
-    channel.bind(file.root)
-    _verify_ranges(channel, plan, file.root)
+    if not _is_classic(file.architecture):
+        channel.bind(DOMAIN)
+        channel.bind(file.architecture)
+        channel.bind(file.root)
+        _verify_ranges(channel, plan, file.root)
     channel.finish()
     return commitment_of(file.architecture, file.root)
 
 
+@dataclass(frozen=True, slots=True)
+class _Draws:
+    """An α a group, and the factor of the tag."""
+
+    alphas: list[Element]
+    beta: Element
+
+
+def _draw(channel: ProverChannel | VerifierChannel, plan: WeightPlan) -> _Draws:
+    alphas = [channel.draw() for _ in range(1 << plan.lookups.bits)]
+    return _Draws(alphas, channel.draw())
+
+
 def _verify_ranges(channel: VerifierChannel, plan: WeightPlan, root: bytes) -> None:
-    alpha, beta = channel.draw(), channel.draw()
+    draws = _draw(channel, plan)
     leaf = verify_zero_sum(channel, plan.size)
     numerator, denominator, claims = ZERO, ZERO, []
     for (kind, about), block in plan.blocks.items():
@@ -323,26 +374,38 @@ def _verify_ranges(channel: VerifierChannel, plan: WeightPlan, root: bytes) -> N
         claims.append(Claim((Term(block.offset, tuple(point)),), value))
         if kind == "counts":
             bits, start = _TABLES[about]
-            entry, tag, top = index_sum(point, 1 << bits) + start, about, -value
+            entry, tag, top = index_sum(point[plan.lookups.bits :], 1 << bits) + start, about, -value
         else:
             entry, tag, top = value, int(kind.startswith("limb")), ONE
-        denominator = denominator + selector * (alpha - 1 - entry - beta * tag)
+        alpha = plan.lookups.alpha_at(draws.alphas, (kind, about), point)
+        denominator = denominator + selector * (alpha - 1 - entry - draws.beta * tag)
         numerator = numerator + selector * top
     if (numerator, denominator) != (leaf.numerator, leaf.denominator):
         raise VerificationError("a committed weight or bias may be out of range")
     verify_claims(channel, root, plan.layout, claims)
 
 
-def _weight_claim(plan: WeightPlan, position: int, rows: Point, columns: Point, value: Element) -> Claim:
-    node = plan.architecture.nodes[position]
-    assert isinstance(node, g.Conv2d | g.Linear)
-    inner, *taps = split(columns, node.weight.shape[1:])
+def _tap_coefficients(node: g.Conv2d | g.Linear, taps: Sequence[Point]) -> list[Element]:
+    """eq(taps, (a, b)) for each place of the kernel."""
     coefficients = [ONE]
     for axis, side in zip(taps, node.weight.shape[2:], strict=True):
         coefficients = [c * at(axis, k) for c in coefficients for k in range(side)]
-    point = (*rows, *inner)
+    return coefficients
+
+
+def _columns(node: g.Conv2d | g.Linear, columns: Point) -> tuple[list[Element], list[list[Element]]]:
+    """The variables of input channels, and of the places of the kernel."""
+    groups = node.groups if isinstance(node, g.Conv2d) else 1
+    inner, *taps = split(columns, (groups * node.weight.shape[1], *node.weight.shape[2:]))
+    return inner, taps
+
+
+def _claim_on_taps(
+    plan: WeightPlan, position: int, coefficients: Sequence[Element], point: Point, value: Element
+) -> Claim:
+    """Σ_taps coefficient·matrix extends to `value` at `point`."""
     terms = tuple(
-        Term(plan.blocks[f"weight {tap}", position].offset, point, coefficient)
+        Term(plan.blocks[f"weight {tap}", position].offset, tuple(point), coefficient)
         for tap, coefficient in enumerate(coefficients)
     )
     return Claim(terms, value)
@@ -364,8 +427,14 @@ class SayHidden:
         self._claims: list[Claim] = []
 
     def weight(self, channel: ProverChannel, position: int, rows: Point, columns: Point, value: Element) -> None:
+        node, plan = self._hidden.network.nodes[position], self._hidden.plan
+        assert isinstance(node, g.Conv2d | g.Linear)
         channel.say([value])
-        self._claims.append(_weight_claim(self._hidden.plan, position, rows, columns, value))
+        inner, taps = _columns(node, columns)
+        coefficients, point = _tap_coefficients(node, taps), [*rows, *inner]
+        if isinstance(node, g.Conv2d) and node.groups > 1:
+            point, value = prove_grouped(channel, node, coefficients, (rows, inner), value)
+        self._claims.append(_claim_on_taps(plan, position, coefficients, point, value))
 
     def bias(self, channel: ProverChannel, position: int, rows: Point) -> None:
         node = self._hidden.network.nodes[position]
@@ -391,8 +460,15 @@ class KnowHidden:
         return self._plan.layout, len(self._claims)
 
     def weight(self, channel: VerifierChannel, position: int, rows: Point, columns: Point) -> Element:
+        node = self._plan.architecture.nodes[position]
+        assert isinstance(node, g.Conv2d | g.Linear)
         (value,) = channel.hear(1)
-        self._claims.append(_weight_claim(self._plan, position, rows, columns, value))
+        inner, taps = _columns(node, columns)
+        coefficients = _tap_coefficients(node, taps)
+        point, claimed = [*rows, *inner], value
+        if isinstance(node, g.Conv2d) and node.groups > 1:
+            point, claimed = verify_grouped(channel, node, (rows, inner), value)
+        self._claims.append(_claim_on_taps(self._plan, position, coefficients, point, claimed))
         return value
 
     def bias(self, channel: VerifierChannel, position: int, rows: Point) -> Element:

@@ -6,7 +6,7 @@ Leaves and inner nodes are hashed with different first bytes, so that neither ca
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 
 from assay.proof.errors import VerificationError
 
@@ -33,31 +33,31 @@ class MerkleTree:
     def root(self) -> bytes:
         return self.levels[-1][0]
 
-    def siblings(self, positions: Sequence[int]) -> bytes:
-        """What a verifier that knows the leaves at `positions` needs to find the root."""
-        return b"".join(self.levels[level][index] for level, index in missing_nodes(positions, len(self.levels) - 1))
+    def siblings(self, positions: Iterable[int]) -> list[bytes]:
+        """What a verifier that knows the leaves at `positions` needs to find the root, level by level."""
+        known, found = set(positions), []
+        for nodes in self.levels[:-1]:
+            found.append(b"".join(nodes[index] for index in missing(known)))
+            known = {index >> 1 for index in known}
+        return found
 
 
-def missing_nodes(positions: Sequence[int], depth: int) -> list[tuple[int, int]]:
-    """(level, index) of the nodes between known leaves and the root that must be sent, in the order of sending."""
-    known, missing = sorted(set(positions)), []
-    for level in range(depth):
-        inside = set(known)
-        missing += [(level, index ^ 1) for index in known if index ^ 1 not in inside]
-        known = sorted({index >> 1 for index in known})
-    return missing
+def missing(known: Iterable[int]) -> list[int]:
+    """Nodes of a level whose neighbour is known, but they are not; in the order in which they are sent."""
+    inside = set(known)
+    return sorted(index ^ 1 for index in inside if index ^ 1 not in inside)
 
 
-def check_leaves(root: bytes, depth: int, leaves: dict[int, bytes], siblings: bytes) -> None:
+def check_leaves(root: bytes, depth: int, leaves: dict[int, bytes], hear: Callable[[int], bytes]) -> None:
     """Raise VerificationError unless the hashed leaves, by position, lie in the tree under `root`.
 
-    `siblings` holds exactly the nodes that `missing_nodes` lists.
+    `hear(n)` gives the next n bytes of what `siblings` found.
     """
-    places = missing_nodes(list(leaves), depth)
-    sent = {place: siblings[HASH_BYTES * k : HASH_BYTES * (k + 1)] for k, place in enumerate(places)}
     known = leaves
-    for level in range(depth):
-        whole = known | {index: node for (at, index), node in sent.items() if at == level}
+    for _ in range(depth):
+        places = missing(known)
+        sent = hear(HASH_BYTES * len(places))
+        whole = known | {place: sent[HASH_BYTES * k : HASH_BYTES * (k + 1)] for k, place in enumerate(places)}
         known = {index >> 1: node_hash(whole[index & ~1], whole[index | 1]) for index in known}
     if known != {0: root}:
         raise VerificationError("an opened column does not lie under the committed Merkle root")

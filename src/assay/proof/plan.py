@@ -23,10 +23,11 @@ from math import prod
 
 from assay.integer import graph as g
 from assay.integer.shapes import title
+from assay.proof.blocks import Block, Grouped, Name, grouped, placed, total_size
 from assay.proof.commitment import Layout, layout_for
 from assay.proof.errors import UnprovableError
 from assay.proof.field import ZERO, Element
-from assay.proof.multilinear import Point, at, below, index_sum, variables
+from assay.proof.multilinear import Point, below, index_sum, variables
 
 MAX_TABLE_BITS = 20
 MAX_COMMITTED = 1 << 28
@@ -44,12 +45,12 @@ class Architecture:
     Attributes:
         nodes: as in the integer network; only the shapes of weights and biases are looked at here.
         shapes: of each node's tensor, for one picture.
-        loose: for each node, an interval that holds its values, from sizes of weights alone (`loose_intervals`).
+        reach: of each node, a bound on the magnitude of its values, from sizes of weights alone (`reaches`).
     """
 
     nodes: tuple[g.Node, ...]
     shapes: tuple[g.Shape, ...]
-    loose: tuple[Interval, ...]
+    reach: tuple[int, ...]
 
 
 def is_looked_up(node: g.Node) -> bool:
@@ -57,59 +58,33 @@ def is_looked_up(node: g.Node) -> bool:
     return isinstance(node, g.Requantise | g.ReLU | g.MaxPool)
 
 
-def loose_intervals(nodes: Sequence[g.Node], limits: Callable[[int], tuple[int, int]]) -> tuple[Interval, ...]:
-    """What values can be, from weights and biases of at most `limits(position)` in magnitude. Sound, not tight."""
-    found: list[Interval] = []
+def reaches(nodes: Sequence[g.Node], limits: Callable[[int], tuple[int, int]]) -> tuple[int, ...]:
+    """How large values can be, from weights and biases of at most `limits(position)` in magnitude. Sound, not tight."""
+    found: list[int] = []
     for position, node in enumerate(nodes):
         given = [found[i] for i in node.inputs]
-        found.append(_loose(node, given, limits(position) if isinstance(node, g.Conv2d | g.Linear) else (0, 0)))
+        found.append(_reach(node, given, limits(position) if isinstance(node, g.Conv2d | g.Linear) else (0, 0)))
     return tuple(found)
 
 
-def _loose(node: g.Node, given: list[Interval], limits: tuple[int, int]) -> Interval:
-    low, high = min((low for low, _ in given), default=0), max((high for _, high in given), default=0)
+def _reach(node: g.Node, given: list[int], limits: tuple[int, int]) -> int:
     match node:
-        case g.Input():
-            return node.low, node.high
+        case g.Input(low=low, high=high) | g.Requantise(low=low, high=high):
+            return max(-low, high)
         case g.Offset(value=value):
-            return low + int(value.min()), high + int(value.max())
+            return given[0] + max(-int(value.min()), int(value.max()))
         case g.Conv2d() | g.Linear():
             # padding channels count: committed weights may be more than 0 there, see `hidden`
             fan_in = prod(node.weight.shape[2:]) << variables(node.weight.shape[1])
-            reach = fan_in * limits[0] * max(-low, high) + limits[1]
-            return -reach, reach
+            return fan_in * limits[0] * given[0] + limits[1]
         case g.Add(shifts=shifts):
-            scaled = [(low << s, high << s) for (low, high), s in zip(given, shifts, strict=True)]
-            return sum(low for low, _ in scaled), sum(high for _, high in scaled)
+            return sum(reach << shift for reach, shift in zip(given, shifts, strict=True))
         case g.SumPool(kernel=kernel):
-            return min(low, 0) * prod(kernel), max(high, 0) * prod(kernel)
+            return given[0] * prod(kernel)
         case g.Square():
-            return 0, max(low * low, high * high)
-        case g.ReLU():
-            return min(low, 0), max(high, 0)
-        case g.Requantise():
-            return node.low, node.high
+            return given[0] ** 2
         case _:
-            return min(low, 0), max(high, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """2**bits values from `offset` on, a multiple of 2**bits. `about` is a node, or a table for counts and tables."""
-
-    kind: str
-    about: int
-    bits: int
-    offset: int
-
-    def selector(self, point: Point) -> Element:
-        """1 inside the block, 0 outside, extended to `point`."""
-        high = len(point) - self.bits
-        return at(point[:high], self.offset >> self.bits)
-
-    def inside(self, point: Point) -> list[Element]:
-        """The part of `point` that speaks about places inside the block."""
-        return list(point[len(point) - self.bits :])
+            return max(given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +220,7 @@ class Plan:
 
     def floor(self, position: int) -> int:
         """What a max pool reads outside the picture: no value of its input is lower."""
-        return self.architecture.loose[self.nodes[position].inputs[0]][0]
+        return -self.architecture.reach[self.nodes[position].inputs[0]]
 
     def clamps(self, position: int) -> tuple[Interval, Interval]:
         """(low, high) for channels outside [start, stop), and inside; the same where all channels are of one kind."""
@@ -265,35 +240,41 @@ class Plan:
         return tags[plain], tags[rectified]
 
     @cached_property
-    def columns(self) -> dict[tuple[str, int], Block]:
+    def columns(self) -> dict[Name, Block]:
         """The committed blocks: ("output", node), ("remainder", node), ("counts", table)."""
-        wanted = [("output", k, self.bits(k)) for k in self.looked_up]
-        wanted += [("remainder", k, self.bits(k)) for k in self.looked_up if self.shift(k)]
+        wanted = [(("output", k), self.bits(k)) for k in self.looked_up] + self._remainders
         if self.looked_up:
-            wanted += [("counts", tag, table.bits) for tag, table in enumerate(self.tables)]
+            wanted += [(("counts", tag), table.bits + self.lookups.bits) for tag, table in enumerate(self.tables)]
         return placed(wanted)
+
+    @property
+    def _remainders(self) -> list[tuple[Name, int]]:
+        return [(("remainder", k), self.bits(k)) for k in self.looked_up if self.shift(k)]
 
     @cached_property
-    def fractions(self) -> dict[tuple[str, int], Block]:
-        """The blocks of the lookups: ("activation", node), ("remainder", node), ("window", node), ("table", tag)."""
-        wanted = []
+    def lookups(self) -> Grouped:
+        """The fractions: ("activation", node), ("remainder", node), ("window", node), ("table", tag)."""
+        values: list[tuple[Name, int]] = []
         for k in self.looked_up:
             if isinstance(self.nodes[k], g.MaxPool):
-                wanted.append(("window", k, sum(self.window_bits(k)) + self.bits(k)))
+                values.append((("window", k), sum(self.window_bits(k)) + self.bits(k)))
             else:
-                wanted.append(("activation", k, self.bits(k)))
-        wanted += [("remainder", k, self.bits(k)) for k in self.looked_up if self.shift(k)]
-        if self.looked_up:
-            wanted += [("table", tag, table.bits) for tag, table in enumerate(self.tables)]
-        return placed(wanted)
+                values.append((("activation", k), self.bits(k)))
+        tables: list[tuple[Name, int]] = [(("table", tag), table.bits) for tag, table in enumerate(self.tables)]
+        return grouped(values + self._remainders, tables if self.looked_up else [])
 
     @property
+    def fractions(self) -> dict[Name, Block]:
+        """The blocks of the lookups."""
+        return self.lookups.blocks
+
+    @cached_property
     def committed_size(self) -> int:
-        return sum(1 << block.bits for block in self.columns.values())
+        return total_size(self.columns)
 
-    @property
+    @cached_property
     def fraction_count(self) -> int:
-        return sum(1 << block.bits for block in self.fractions.values())
+        return total_size(self.fractions)
 
     @cached_property
     def layout(self) -> Layout:
@@ -306,8 +287,7 @@ class Plan:
             return
         range_bits = self.tables[0].bits
         for k in self.looked_up:
-            low, high = self.architecture.loose[self.nodes[k].inputs[0]]
-            reach = max(-low, high) + (1 << self.shift(k))
+            reach = self.architecture.reach[self.nodes[k].inputs[0]] + (1 << self.shift(k))
             looked = max(t.bits for t in self.tables) + self.shift(k) + 1
             starts = max((abs(t.start).bit_length() for t in self.tables if isinstance(t, ActivationTable)), default=0)
             if range_bits + max(reach.bit_length(), looked, starts + self.shift(k) + 1) > 59:
@@ -325,15 +305,6 @@ def _activation_table(low: int, high: int, spans: Sequence[Interval]) -> Activat
     start = min(0, *(first for first, _ in spans))
     size = max(0, *(last for _, last in spans)) - start + 1
     return ActivationTable(low, high, start, variables(size))
-
-
-def placed(wanted: Sequence[tuple[str, int, int]]) -> dict[tuple[str, int], Block]:
-    """Largest first, so that every block starts at a multiple of its size."""
-    blocks, offset = {}, 0
-    for kind, about, bits in sorted(wanted, key=lambda entry: -entry[2]):
-        blocks[kind, about] = Block(kind, about, bits, offset)
-        offset += 1 << bits
-    return blocks
 
 
 SUPPORTED = (

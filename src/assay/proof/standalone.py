@@ -2,11 +2,17 @@
 
     python -m assay.proof.standalone a.receipt --model net.assay --inputs digits.npz --nonce 000102…0f
 
-It accepts exactly the receipts that `assay verify` accepts, in seconds instead of milliseconds
-(VGG-16, one picture: 4.6 s of an EPYC core, Python 3.11). It checks that the
-outputs in the receipt are what this integer network gives on these pictures, and never runs the network. Sources and
-soundness are in the modules of `assay.proof` that are named like the sections here. A commitment to weights must have
-been accepted before (`assay commit --accept`), which proves once that they are in range.
+It accepts exactly the receipts that `assay verify` accepts, those of committed weights (--commitment) among them; to
+accept a commitment itself, which shows once that weights are in range, is left to `assay commit --accept`. It checks
+that the outputs in the receipt are what this integer network gives on these pictures, and never runs the network.
+
+How a proof goes. A tensor, padded to a power of two along each axis, is the values on {0,1}ⁿ of one polynomial of degree
+1 in each of n variables, its extension. A *claim* says what the extension is at a point. The verifier makes the first
+claim itself, from the outputs, at a point that the prover could not foresee. Each layer turns a claim on its output into
+claims on its inputs by a *sum-check*: the sum of products that a layer computes becomes, a variable at a time, the
+product at one random point. At the picture the verifier looks for itself. What is no sum of products (rounding,
+clamping, maxima) the prover *committed* to before, and *lookups* show that all of it is in tables of what is allowed.
+Sources and soundness are in the modules of `assay.proof` that are named below.
 
 Exit codes: 0 accepted, 1 rejected, 2 unreadable.
 """
@@ -25,14 +31,17 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from operator import mul
-from typing import Any
+from typing import Any, NamedTuple
 
 P = (1 << 61) - 1
 LARGEST = (P - 1) // 2
-QUERIES = 150
+QUERIES, MAX_GAP = 154, 1 << 20
 
 Node = dict[str, Any]
 Shape = tuple[int, ...]
+Interval = tuple[int, int]
+Name = tuple[str, int]
+Block = tuple[int, int]
 
 
 class Rejected(Exception):
@@ -48,61 +57,58 @@ def need(holds: bool, sentence: str) -> None:
         raise Rejected(sentence)
 
 
-# ---- field: F_p² = F_p[i], i² = −1
+# ---- `field`: F_p² = F_p[i], i² = −1, for p = 2**61 − 1
 
 
 class E:
-    """re + im·i."""
+    """real + imag·i. Whole numbers mix with elements, because they have these two attributes as well."""
 
-    __slots__ = ("im", "re")
+    __slots__ = ("imag", "real")
 
-    def __init__(self, re: int, im: int = 0) -> None:
-        self.re, self.im = re % P, im % P
+    def __init__(self, real: int, imag: int = 0) -> None:
+        self.real, self.imag = real % P, imag % P
 
     def __add__(self, other: E | int) -> E:
-        return E(self.re + other.re, self.im + other.im) if isinstance(other, E) else E(self.re + other, self.im)
-
-    def __neg__(self) -> E:
-        return E(-self.re, -self.im)
+        return E(self.real + other.real, self.imag + other.imag)
 
     def __sub__(self, other: E | int) -> E:
-        return self + -other
-
-    def __rsub__(self, other: int) -> E:
-        return -self + other
+        return E(self.real - other.real, self.imag - other.imag)
 
     def __mul__(self, other: E | int) -> E:
-        if isinstance(other, int):
-            return E(self.re * other, self.im * other)
-        return E(self.re * other.re - self.im * other.im, self.re * other.im + self.im * other.re)
+        a, b, c, d = self.real, self.imag, other.real, other.imag
+        return E(a * c - b * d, a * d + b * c)
 
     def __pow__(self, exponent: int) -> E:
-        power, square = ONE, self
-        while exponent:
-            power = power * square if exponent & 1 else power
-            square, exponent = square * square, exponent >> 1
-        return power
+        half = (self * self) ** (exponent >> 1) if exponent > 1 else ONE
+        return half * self if exponent & 1 else half
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, E) and (self.re, self.im) == (other.re, other.im)
-
-    __radd__, __rmul__, __hash__ = __add__, __mul__, None  # type: ignore[assignment]
+        return isinstance(other, E) and (self.real, self.imag) == (other.real, other.imag)
 
     def conjugate(self) -> E:
-        return E(self.re, -self.im)
+        return E(self.real, -self.imag)
 
     def inverse(self) -> E:
-        norm = pow(self.re * self.re + self.im * self.im, P - 2, P)
-        return E(self.re * norm, -self.im * norm)
+        return self.conjugate() * pow(self.real * self.real + self.imag * self.imag, P - 2, P)
 
 
 Point = list[E]
-ZERO, ONE = E(0), E(1)
+Claim = tuple[Point, E]
+ZERO, ONE, I = E(0), E(1), E(0, 1)
 HALF, ROOT = E(2).inverse(), E(4, 1) ** ((P * P - 1) >> 62)  # ROOT has the order 2**62
 
 
-def dot(a: Iterable[E], b: Iterable[E]) -> E:
-    return sum((x * y for x, y in zip(a, b)), ZERO)
+def dot(a: Sequence[E | int], b: Sequence[E]) -> E:
+    """Σ a·b as far as both go, reduced once at the end."""
+    br, bi = [x.real for x in b], [x.imag for x in b]
+    if isinstance(a[0], int):
+        return E(sum(map(mul, a, br)), sum(map(mul, a, bi)))
+    ar, ai = [x.real for x in a], [x.imag for x in a]
+    return E(sum(map(mul, ar, br)) - sum(map(mul, ai, bi)), sum(map(mul, ar, bi)) + sum(map(mul, ai, br)))
+
+
+def product(factors: Iterable[E]) -> E:
+    return prod(factors, start=ONE)
 
 
 def powers(root: E, count: int) -> list[E]:
@@ -112,11 +118,17 @@ def powers(root: E, count: int) -> list[E]:
     return found
 
 
-# ---- transcript
+# ---- `transcript`: challenges are hashes of all that was said before (Fiat and Shamir)
+
+
+def elements(data: bytes) -> list[E]:
+    words = struct.unpack(f"<{len(data) // 8}Q", data)
+    need(all(word < P for word in words), "a field element is not canonical")
+    return [E(re, im) for re, im in zip(words[::2], words[1::2])]
 
 
 class Reader:
-    """Hears a proof in order; challenges are hashes of all that came before."""
+    """Hears a proof in order. Nothing in it has a length of its own: the statement says how many elements come next."""
 
     def __init__(self, proof: bytes) -> None:
         self.state, self.proof, self.place = hashlib.sha256(b"assay/proof/1").digest(), proof, 0
@@ -132,9 +144,7 @@ class Reader:
         return data
 
     def hear(self, count: int) -> list[E]:
-        words = struct.unpack(f"<{2 * count}Q", self.hear_bytes(16 * count))
-        need(all(word < P for word in words), "a field element is not canonical")
-        return [E(re, im) for re, im in zip(words[::2], words[1::2])]
+        return elements(self.hear_bytes(16 * count))
 
     def squeeze(self) -> bytes:
         self.state = hashlib.sha256(self.state + b"draw").digest()
@@ -148,13 +158,11 @@ class Reader:
         return [self.draw() for _ in range(count)]
 
     def draw_indices(self, count: int, bits: int) -> list[int]:
-        found: list[int] = []
-        while len(found) < count:
-            found += [word & ((1 << bits) - 1) for word in struct.unpack("<8I", self.squeeze())]
-        return found[:count]
+        words = [word for _ in range(0, count, 8) for word in struct.unpack("<8I", self.squeeze())]
+        return [word & ((1 << bits) - 1) for word in words[:count]]
 
 
-# ---- multilinear: points list the slowest variable first; axes are padded to powers of two
+# ---- `multilinear`: extensions of tables; points list the slowest variable first
 
 
 def variables(size: int) -> int:
@@ -166,216 +174,180 @@ def all_variables(shape: Iterable[int]) -> int:
 
 
 def split(point: Point, shape: Iterable[int]) -> list[Point]:
-    parts, start = [], 0
-    for size in shape:
-        parts.append(point[start : start + variables(size)])
-        start += variables(size)
-    return parts
+    """The variables of each axis."""
+    rest = iter(point)
+    return [[next(rest) for _ in range(variables(size))] for size in shape]
 
 
 def eq(a: Point, b: Point) -> E:
-    product = ONE
-    for x, y in zip(a, b):
-        both = x * y
-        product = product * (both + both - x - y + 1)
-    return product
+    """1 if two points of {0,1}ⁿ are equal and 0 if not, extended."""
+    return product(x * y * 2 - x - y + 1 for x, y in zip(a, b))
 
 
 def at(point: Point, index: int) -> E:
-    return eq(point, [E(index >> k & 1) for k in reversed(range(len(point)))])
+    """eq(point, the bits of `index`)."""
+    return product(r if index >> k & 1 else ONE - r for k, r in enumerate(reversed(point)))
 
 
 def eq_table(point: Point) -> list[E]:
+    """eq(point, j) for all j."""
     table = [ONE]
     for r in point:
-        high = [value * r for value in table]
-        table = [part for value, up in zip(table, high) for part in (value - up, up)]
+        table = [part for value in table for high in [value * r] for part in (value - high, high)]
     return table
 
 
 def prefix(point: Point, count: int) -> tuple[E, E]:
-    """Σ eq(point, j) and Σ j·eq(point, j) over all j < count."""
-    inside, index, path, start = ZERO, ZERO, ONE, 0
-    for k, r in enumerate([ZERO, *point] if count >> len(point) else point):
-        rest = len(point) - k - (0 if count >> len(point) else 1)
-        if count >> rest & 1:  # the block of j from start to start + 2**rest
-            mean = sum((s * (1 << (rest - 1 - i)) for i, s in enumerate(point[len(point) - rest :])), ZERO)
-            inside, index = inside + path * (1 - r), index + path * (1 - r) * (mean + start)
-            path, start = path * r, start + (1 << rest)
-        else:
-            path = path * (1 - r)
-    return inside, index
+    """Σ eq(point, j) and Σ j·eq(point, j) over all j < count: "is below count", and "the index, if below", extended."""
+    if count <= 0:
+        return ZERO, ZERO
+    if not point:
+        return ONE, ZERO
+    r, rest, half = point[0], point[1:], 1 << (len(point) - 1)
+    inside, index = prefix(rest, min(count, half))
+    beyond, index_beyond = prefix(rest, min(count, 2 * half) - half)
+    return (ONE - r) * inside + r * beyond, (ONE - r) * index + r * (index_beyond + beyond * half)
 
 
 def below(point: Point, count: int) -> E:
-    return prefix(point, min(count, 1 << len(point)))[0]
+    return prefix(point, count)[0]
 
 
-class Tensor:
-    """Whole numbers, row by row."""
-
-    def __init__(self, values: array[int], shape: Iterable[int]) -> None:
-        self.values, self.shape = values, tuple(shape)
-
-    @property
-    def reach(self) -> int:
-        return max(max(self.values), -min(self.values), 0)
-
-
-def combine(numbers: Sequence[int], columns: int, weights: list[E]) -> list[E]:
-    """Σ_r weights[r]·row r: one element a column."""
-    re, im = [w.re for w in weights], [w.im for w in weights]
-    parts = (numbers[c::columns] for c in range(columns))
-    return [E(sum(map(mul, part, re)), sum(map(mul, part, im))) for part in parts]
-
-
-def fold(table: list[E], shape: Iterable[int], point: Point) -> E:
-    """The extension of a list of elements of this shape."""
+def fold(table: Sequence[E | int], shape: Iterable[int], point: Point) -> E:
+    """The extension of a tensor of this shape, of elements or of whole numbers."""
     for size, part in zip(shape, split(point, shape)):
         columns, weights = len(table) // size, eq_table(part)
         table = [dot(table[c::columns], weights) for c in range(columns)]
-    return table[0]
+    return ZERO + table[0]
 
 
-def tensor_at(tensor: Tensor, point: Point) -> E:
-    first = variables(tensor.shape[0])
-    table = combine(tensor.values, prod(tensor.shape[1:]), eq_table(point[:first]))
-    return fold(table, tensor.shape[1:], point[first:])
-
-
-# ---- sumcheck
+# ---- `sumcheck`
 
 
 def interpolate(values: list[E], x: E) -> E:
+    """The polynomial with these values at 0, 1, 2, …, at x."""
     total = ZERO
     for k, value in enumerate(values):
         others = [j for j in range(len(values)) if j != k]
-        above = prod((x - j for j in others), start=ONE)
-        total = total + value * above * E(prod(k - j for j in others)).inverse()
+        total = total + value * product(x - j for j in others) * E(prod(k - j for j in others)).inverse()
     return total
 
 
-def sum_of_products(reader: Reader, claim: E, n: int) -> tuple[Point, E]:
+def sum_check(reader: Reader, total: E, n: int) -> Claim:
+    """total = Σ a(x)·b(x) over {0,1}ⁿ: the point, and what a·b must be there. A round says g(0), g(2) of a quadratic."""
     point: Point = []
     for _ in range(n):
         g0, g2 = reader.hear(2)
         point.insert(0, reader.draw())
-        claim = interpolate([g0, claim - g0, g2], point[0])
-    return point, claim
+        total = interpolate([g0, total - g0, g2], point[0])
+    return point, total
 
 
-def weighted_sum(reader: Reader, claim: E, eq_point: Point, degree: int) -> tuple[Point, E]:
+def eq_sum_check(reader: Reader, total: E, eq_point: Point, degree: int) -> Claim:
+    """total = Σ eq(eq_point, x)·F(x): the point, and what F must be there. A round leaves eq out of what it says."""
     point: Point = []
     for e in reversed(eq_point):
         values = reader.hear(degree + 1)
-        need((1 - e) * values[0] + e * values[1] == claim, "a sum-check message does not add up to the running claim")
+        need(
+            (ONE - e) * values[0] + e * values[1] == total, "a sum-check message is not what the claim before it needs"
+        )
         point.insert(0, reader.draw())
-        claim = interpolate(values, point[0])
-    return point, claim
+        total = interpolate(values, point[0])
+    return point, total
 
 
-# ---- commitment
+# ---- `commitment`: Ligero's, and `merkle`
 
-Claim = tuple[list[tuple[int, Point, E]], E]
-"""Terms (offset, point, coefficient), and what they add up to."""
-
-
-class Layout:
-    """The matrix of a committed vector: rows of 2·2**bits values; of all, the one with the smallest opening."""
-
-    cost: int
-
-    def __init__(self, size: int, bits: int | None = None) -> None:
-        if bits is None:
-            most = min(max(0, variables(size) - 1), 22)
-            bits = min(range(most + 1), key=lambda candidate: Layout(size, candidate).cost)
-        self.bits, self.depth, self.rows = bits, bits + 2, -(-size // (2 << bits))
-        self.variables = variables(self.rows) + 1 + bits
-        columns = min(QUERIES, 4 << bits)
-        paths = columns * max(0, self.depth - columns.bit_length() + 2) * 32
-        self.cost = 16 * ((2 << bits) + columns * self.rows + 2 * self.variables) + paths
+Opening = tuple[list[tuple[int, Point, E]], E]
+"""A claim on a committed vector: terms (offset, point, coefficient), and what they add up to."""
 
 
-def encode(message: list[E]) -> list[E]:
-    """The polynomial with these coefficients at all roots of order 4C: four cosets, each in bit-reversed order."""
-    size, word = len(message), []
-    shifts = powers(ROOT ** (1 << (60 - variables(size))), 4 * size)
-    twiddles = shifts[::4]
-    for coset in range(4):
-        work, half = [value * shifts[coset * k] for k, value in enumerate(message)], size // 2
-        while half:
-            for start in range(0, size, 2 * half):
-                for k in range(start, start + half):
-                    a, b = work[k], work[k + half]
-                    work[k], work[k + half] = a + b, (a - b) * twiddles[(k - start) * (size // (2 * half))]
-            half //= 2
-        word += work
-    return word
+def layout(size: int) -> tuple[int, int]:
+    """The matrix of a committed vector: `rows` of 2·2**bits values, for a small opening and a small enough gap."""
+    bits = 0
+    rows = lambda: -(-size // (2 << bits))  # noqa: E731
+    while 2 * (2 << bits) ** 2 < QUERIES * size and variables(rows()) * (8 << bits) <= MAX_GAP:
+        bits += 1
+    return bits, rows()
 
 
-def missing_nodes(positions: Iterable[int], depth: int) -> list[tuple[int, int]]:
-    known, missing = set(positions), []
-    for level in range(depth):
-        missing += [(level, index ^ 1) for index in sorted(known) if index ^ 1 not in known]
-        known = {index >> 1 for index in known}
-    return missing
-
-
-def check_leaves(root: bytes, depth: int, known: dict[int, bytes], siblings: bytes) -> None:
-    sent = {place: siblings[32 * k : 32 * k + 32] for k, place in enumerate(missing_nodes(known, depth))}
-    for level in range(depth):
-        whole = known | {index: node for (where, index), node in sent.items() if where == level}
+def check_leaves(reader: Reader, root: bytes, depth: int, known: dict[int, bytes]) -> None:
+    """The hashed leaves, by position, lie in the Merkle tree under `root`: level by level, missing nodes are heard."""
+    for _ in range(depth):
+        missing = sorted(index ^ 1 for index in known if index ^ 1 not in known)
+        sent = reader.hear_bytes(32 * len(missing))
+        whole = known | {index: sent[32 * k : 32 * k + 32] for k, index in enumerate(missing)}
         known = {i >> 1: hashlib.sha256(b"\x01" + whole[i & ~1] + whole[i | 1]).digest() for i in known}
     need(known == {0: root}, "an opened column does not lie under the committed Merkle root")
 
 
-def verify_claims(reader: Reader, root: bytes, layout: Layout, claims: list[Claim]) -> None:
+def encoded(message: list[E], bits: int, places: list[int]) -> list[E]:
+    """A Reed–Solomon codeword at some places: the polynomial with these 2**bits coefficients, at roots of order 4·2**bits.
+
+    They stand in four cosets, each in bit-reversed order.
+    """
+    size, found = 4 << bits, []
+    roots = powers(ROOT ** (1 << (60 - bits)), size)
+    for place in places:
+        reverse = int(f"{place & ((1 << bits) - 1):0{bits}b}"[::-1], 2) if bits else 0
+        exponent = (place >> bits) + 4 * reverse
+        found.append(dot(message, [roots[exponent * k % size] for k in range(len(message))]))
+    return found
+
+
+def verify_openings(reader: Reader, root: bytes, size: int, claims: list[Opening]) -> None:
+    """All claims on the vector under `root`, by one opening at one point: A + iB is a combination of the rows."""
+    bits, rows = layout(size)
     mixed = powers(reader.draw(), len(claims))
-    point, last = sum_of_products(reader, dot(mixed, [value for _, value in claims]), layout.variables)
+    point, last = sum_check(reader, dot(mixed, [value for _, value in claims]), variables(rows) + 1 + bits)
     weight = ZERO
     for power, (terms, _) in zip(mixed, claims):
         for offset, where, coefficient in terms:
             high = len(point) - len(where)
-            here = at(point[:high], offset >> len(where)) * eq(where, point[high:])
-            weight = weight + power * coefficient * here
-    need(open_at(reader, root, layout, point) * weight == last, "the committed vector disagrees with the claims on it")
-
-
-def open_at(reader: Reader, root: bytes, layout: Layout, point: Point) -> E:
-    size, row_bits, rows = 1 << layout.bits, variables(layout.rows), layout.rows
-    both = reader.hear(2 * size)
-    real, imaginary = both[:size], both[size:]
-    places = sorted(set(reader.draw_indices(QUERIES, layout.depth)))
-    entries = reader.hear(len(places) * rows)
-    columns = {place: entries[k * rows : (k + 1) * rows] for k, place in enumerate(places)}
-    siblings = reader.hear_bytes(32 * len(missing_nodes(places, layout.depth)))
-    leaves = {k: hashlib.sha256(b"\x00" + b"".join(map(to_bytes, column))).digest() for k, column in columns.items()}
-    check_leaves(root, layout.depth, leaves, siblings)
-    weights = eq_table(point[:row_bits])
+            weight = weight + power * coefficient * at(point[:high], offset >> len(where)) * eq(where, point[high:])
+    row_point, part, inner = point[: variables(rows)], point[variables(rows)], point[variables(rows) + 1 :]
+    both = reader.hear(2 << bits)
+    real, imaginary = both[: 1 << bits], both[1 << bits :]
+    places = sorted(set(reader.draw_indices(QUERIES, bits + 2)))
+    entries = reader.hear_bytes(16 * len(places) * rows)
+    columns = [entries[k : k + 16 * rows] for k in range(0, len(entries), 16 * rows)]
+    leaves = {place: hashlib.sha256(b"\x00" + column).digest() for place, column in zip(places, columns)}
+    check_leaves(reader, root, bits + 2, leaves)
+    opened, row_weights = [elements(column) for column in columns], eq_table(row_point)
     for turn in (lambda x: x, E.conjugate):
-        word = encode([turn(a) + E(0, 1) * turn(b) for a, b in zip(real, imaginary)])
-        turned = [turn(weight) for weight in weights]
-        good = all(dot(column, turned) == word[k] for k, column in columns.items())
+        combined, turned = [turn(a) + I * turn(b) for a, b in zip(real, imaginary)], [turn(w) for w in row_weights]
+        good = encoded(combined, bits, places) == [dot(column, turned) for column in opened]
         need(good, "an opened column disagrees with the combined row")
-    table, part = eq_table(point[row_bits + 1 :]), point[row_bits]
-    return (1 - part) * dot(real, table) + part * dot(imaginary, table)
+    table = eq_table(inner)
+    value = (ONE - part) * dot(real, table) + part * dot(imaginary, table)
+    need(value * weight == last, "the committed vector disagrees with the claims on it")
 
 
-def to_bytes(element: E) -> bytes:
-    return struct.pack("<2Q", element.re, element.im)
+# ---- `integer.files`, `integer.shapes`: the network
 
-
-# ---- network
-
-ARRAYS = {"offset": ("value",), "conv2d": ("weight", "bias"), "linear": ("weight", "bias")}
 TYPES = {"I8": "b", "I16": "h", "I32": "i", "I64": "q"}
+MALFORMED = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, struct.error)
 
 
-def whole_numbers(code: str, data: bytes) -> array[int]:
-    values = array(code, data)
+class Tensor(NamedTuple):
+    """Whole numbers, row by row; none of them, only their shape and largest magnitude, where weights are committed."""
+
+    values: Sequence[int]
+    shape: Shape
+    reach: int
+
+
+def whole_numbers(code: str, data: bytes, shape: Iterable[int]) -> Tensor:
+    values, shape = array(code, data), tuple(shape)
     if sys.byteorder == "big":
         values.byteswap()
-    return values
+    if len(values) != prod(shape):
+        raise ValueError(f"{len(values)} numbers do not fill a tensor of shape {shape}")
+    return Tensor(values, shape, max(max(values), -min(values)))
+
+
+def in_bytes(values: Iterable[int]) -> bytes:
+    return b"".join(value.to_bytes(8, "little", signed=True) for value in values)
 
 
 def read_network(data: bytes) -> tuple[list[Node], bytes, bytes]:
@@ -384,21 +356,15 @@ def read_network(data: bytes) -> tuple[list[Node], bytes, bytes]:
         length = int.from_bytes(data[:8], "little")
         header, body = json.loads(data[8 : 8 + length]), data[8 + length :]
         metadata = header.pop("__metadata__")
-        text = metadata["assay.network"].encode()
-        nodes: list[Node] = json.loads(text)["nodes"]
-        parts = [text]
-        for name, field, node in ((f"{k}.{f}", f, n) for k, n in enumerate(nodes) for f in ARRAYS.get(n["op"], ())):
-            entry = header[name]
-            values = whole_numbers(TYPES[entry["dtype"]], body[slice(*entry["data_offsets"])])
-            node[field] = Tensor(values, entry["shape"])
-            if len(values) != prod(entry["shape"]):
-                raise ValueError(f"tensor {name} does not fill its bytes")
-            parts += [
-                name.encode(),
-                numbers(entry["shape"]),
-                whole_numbers("q", array("q", values).tobytes()).tobytes(),
-            ]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        text, parts = metadata["assay.network"].encode(), [metadata["assay.network"].encode()]
+        nodes = [complete(node) for node in json.loads(text)["nodes"]]
+        for k, node in enumerate(nodes):
+            for field in ("weight", "bias", "value"):
+                if entry := header.get(f"{k}.{field}"):
+                    code, place = TYPES[entry["dtype"]], slice(*entry["data_offsets"])
+                    node[field] = whole_numbers(code, body[place], entry["shape"])
+                    parts += [f"{k}.{field}".encode(), in_bytes(entry["shape"]), in_bytes(node[field].values)]
+    except MALFORMED as error:
         raise Unreadable(f"this is not an integer network: {error}") from error
     framed = b"".join(len(part).to_bytes(8, "little") + part for part in parts)
     digest = hashlib.sha256(b"assay.integer/1" + framed).digest()
@@ -407,128 +373,144 @@ def read_network(data: bytes) -> tuple[list[Node], bytes, bytes]:
     return nodes, text, digest
 
 
-def numbers(values: Iterable[int]) -> bytes:
-    return b"".join(value.to_bytes(8, "little", signed=True) for value in values)
+def read_architecture(data: bytes) -> list[Node]:
+    """Nodes of a committed network: its weights have a shape and a bound."""
+    try:
+        described = json.loads(data)
+        nodes = [complete(node) for node in json.loads(described["graph"])["nodes"]]
+        for k, node in enumerate(nodes):
+            if node["op"] in ("conv2d", "linear"):
+                node["weight"] = Tensor([], tuple(described["weights"][str(k)]), 128)
+                node["bias"] = Tensor([], node["weight"].shape[:1], 1 << 32)
+            elif node["op"] == "offset":
+                node["value"] = Tensor(values := described["offsets"][str(k)], (len(values),), max(map(abs, values)))
+    except MALFORMED as error:
+        raise Rejected(f"the committed architecture does not make sense: {error}") from error
+    return nodes
 
 
-def sources(node: Node) -> list[int]:
-    return list(node["inputs"]) if "inputs" in node else [node["input"]] if "input" in node else []
+def complete(node: Node) -> Node:
+    """What files leave out, because it is the same in all nodes of a kind."""
+    single = [node["input"]] if "input" in node else []
+    return {"inputs": single, "shift": 0, "dilation": [1, 1], "padding": [0] * 4, "groups": 1} | node
 
 
 def kernel_of(node: Node) -> Shape:
+    if node["op"] == "subsample":
+        return 1, 1
     return tuple(node["weight"].shape[2:] if node["op"] == "conv2d" else node["kernel"])
 
 
 def shape_of(node: Node, given: list[Shape]) -> Shape:
+    """Of the node's tensor for one picture: channels, rows, columns; or one axis, once it is flat."""
     match node["op"]:
         case "input":
             return tuple(node["shape"])
         case "linear":
-            return (node["weight"].shape[0],)
+            return node["weight"].shape[:1]  # type: ignore[no-any-return]
         case "flatten":
             return (prod(given[0]),)
         case "concat":
             return (sum(shape[0] for shape in given), *given[0][1:])
-        case "subsample":
-            return (given[0][0], *(-(-side // step) for side, step in zip(given[0][1:], node["stride"])))
         case "pad-channels":
             return (node["before"] + given[0][0] + node["after"], *given[0][1:])
-        case "conv2d" | "sum-pool" | "max-pool":
+        case "conv2d" | "sum-pool" | "max-pool" | "subsample":
             channels = node["weight"].shape[0] if node["op"] == "conv2d" else given[0][0]
-            sides = zip(given[0][1:], kernel_of(node), node["stride"], node.get("dilation", (1, 1)))
+            sides = zip(given[0][1:], kernel_of(node), node["stride"], node["dilation"])
             ends = [sum(node["padding"][:2]), sum(node["padding"][2:])]
             return (channels, *((x + end - d * (k - 1) - 1) // s + 1 for (x, k, s, d), end in zip(sides, ends)))
         case _:
             return given[0]
 
 
-def loose_interval(node: Node, given: list[tuple[int, int]], limits: tuple[int, int]) -> tuple[int, int]:
-    """What values can be at most, from sizes of weights alone."""
-    low, high = min((x for x, _ in given), default=0), max((x for _, x in given), default=0)
+def reach_of(node: Node, given: list[int]) -> int:
+    """The largest magnitude that values can have, from the sizes of weights and biases alone."""
     match node["op"]:
         case "input" | "requantise":
-            return node["low"], node["high"]
+            return max(-node["low"], node["high"])
         case "offset":
-            return low + min(node["value"].values), high + max(node["value"].values)
+            return given[0] + node["value"].reach
         case "conv2d" | "linear":
-            shape = node["weight"].shape
-            reach = (prod(shape[2:]) << variables(shape[1])) * limits[0] * max(-low, high) + limits[1]
-            return -reach, reach
+            _, inner, *kernel = node["weight"].shape
+            return (prod(kernel) << variables(inner)) * node["weight"].reach * given[0] + node["bias"].reach
         case "add":
-            return sum(x << s for (x, _), s in zip(given, node["shifts"])), sum(
-                x << s for (_, x), s in zip(given, node["shifts"])
-            )
+            return sum(reach << shift for reach, shift in zip(given, node["shifts"]))
         case "sum-pool":
-            return min(low, 0) * prod(node["kernel"]), max(high, 0) * prod(node["kernel"])
+            return given[0] * prod(node["kernel"])
         case "square":
-            return 0, max(low * low, high * high)
+            return given[0] ** 2
         case _:
-            return min(low, 0), max(high, 0)
+            return max(given)
 
 
-# ---- plan
+# ---- `blocks`, `plan`: where everything lies
 
 
-class Block:
-    """2**bits entries of a longer vector."""
-
-    def __init__(self, bits: int, offset: int) -> None:
-        self.bits, self.offset = bits, offset
-
-    def locate(self, point: Point) -> tuple[E, Point]:
-        """1 inside and 0 outside, extended; and the variables of places inside."""
-        high = len(point) - self.bits
-        return at(point[:high], self.offset >> self.bits), point[high:]
-
-
-def placed(wanted: list[tuple[tuple[str, int], int]]) -> tuple[dict[tuple[str, int], Block], int]:
-    """Blocks by name, largest first, and the length of all."""
+def placed(wanted: list[tuple[Name, int]]) -> tuple[dict[Name, Block], int]:
+    """Blocks of a longer vector by name: offset, and variables. Largest first; and the length of all."""
     blocks, end = {}, 0
     for name, bits in sorted(wanted, key=lambda entry: -entry[1]):
-        blocks[name] = Block(bits, end)
+        blocks[name] = end, bits
         end += 1 << bits
     return blocks, end
+
+
+def locate(block: Block, point: Point) -> tuple[E, Point]:
+    """1 inside a block and 0 outside, extended; and the variables of places inside."""
+    offset, bits = block
+    high = len(point) - bits
+    return at(point[:high], offset >> bits), point[high:]
+
+
+def groups_of(values: list[tuple[Name, int]]) -> tuple[dict[Name, range], int]:
+    """Which groups of 2**20 looked-up values each block belongs to; variables of the number of groups."""
+    blocks, size = placed(values)
+    groups = {name: (offset >> 20, 1 << max(0, bits - 20)) for name, (offset, bits) in blocks.items()}
+    return {name: range(k, k + n) for name, (k, n) in groups.items()}, variables(max(1, -(-size >> 20)))
 
 
 class Table:
     """(q, clamp(q, low, high)) for 2**bits numbers q from `start` on; without bounds, (q, 0)."""
 
-    def __init__(self, bits: int, start: int = 0, bounds: tuple[int, int] | None = None) -> None:
+    def __init__(self, bits: int, start: int = 0, bounds: Interval | None = None) -> None:
         self.bits, self.start, self.bounds = bits, start, bounds
 
     def at(self, point: Point) -> tuple[E, E]:
-        size = 1 << self.bits
-        q = prefix(point, size)[1] + self.start
+        q = prefix(point, 1 << self.bits)[1] + self.start
         if self.bounds is None:
             return q, ZERO
         low, high = self.bounds
-        first, last = (prefix(point, min(max(x - self.start, 0), size)) for x in (low, high + 1))
-        between = (last[0] - first[0]) * self.start + last[1] - first[1]
-        return q, first[0] * low + between + (1 - last[0]) * high
+        (under, under_index), (within, within_index) = (prefix(point, x - self.start) for x in (low, high + 1))
+        between = (within - under) * self.start + within_index - under_index
+        return q, under * low + between + (ONE - within) * high
 
 
 class Plan:
-    """Sizes and places of everything in the proof of one batch."""
+    """Sizes and places of everything in the proof of one batch.
 
-    def __init__(self, nodes: list[Node], batch: int, intervals: dict[int, tuple[int, int]], limits: Limits) -> None:
+    The prover chose `intervals`, the ranges of what lookups read. Too short ones let it prove less, never more; what
+    must hold is that no value wraps around in the field, and that is checked here.
+    """
+
+    def __init__(self, nodes: list[Node], batch: int, intervals: dict[int, Interval]) -> None:
         self.nodes, self.batch, self.intervals = nodes, batch, intervals
-        self.shapes: list[Shape] = []
-        self.loose: list[tuple[int, int]] = []
+        self.shapes, self.reach = list[Shape](), list[int]()
         for node in nodes:
-            self.shapes.append(shape_of(node, [self.shapes[i] for i in sources(node)]))
-            weighted = limits(node) if "weight" in node else (0, 0)
-            self.loose.append(loose_interval(node, [self.loose[i] for i in sources(node)], weighted))
+            self.shapes.append(shape_of(node, [self.shapes[i] for i in node["inputs"]]))
+            self.reach.append(reach_of(node, [self.reach[i] for i in node["inputs"]]))
         self.looked_up = [k for k, node in enumerate(nodes) if node["op"] in ("requantise", "relu", "max-pool")]
-        need(max(self.bits(k) for k in range(len(nodes))) <= 40, "a tensor is too large for a proof")
+        need(max(map(self.bits, range(len(nodes)))) <= 40, "a tensor is too large for a proof")
         need(sorted(intervals) == self.looked_up, "the ranges of looked-up values do not belong to this network")
         self.tables = self._tables() if self.looked_up else []
-        remainders = [(("remainder", k), self.bits(k)) for k in self.looked_up if self.shift(k)]
+        remainders = [(("remainder", k), self.bits(k)) for k in self.looked_up if nodes[k]["shift"]]
+        values = [self._looked(k) for k in self.looked_up] + remainders
+        self.groups, self.group_bits = groups_of(values)
+        rows = [table.bits + self.group_bits for table in self.tables]
+        self.fractions, self.count = placed([*values, *((("table", tag), bits) for tag, bits in enumerate(rows))])
+        self.groups |= {("table", tag): range(1 << self.group_bits) for tag in range(len(rows))}
         outputs = [(("output", k), self.bits(k)) for k in self.looked_up]
-        counts = [(("counts", tag), table.bits) for tag, table in enumerate(self.tables)]
+        counts = [(("counts", tag), bits) for tag, bits in enumerate(rows)]
         self.columns, self.committed = placed(outputs + remainders + counts)
-        values = [(self._looked(k), self.bits(k) + self._window_bits(k)) for k in self.looked_up]
-        rows = [(("table", tag), bits) for (_, tag), bits in counts]
-        self.fractions, self.count = placed(values + remainders + rows)
         need(self.committed <= 1 << 28 and self.count <= 1 << 29, "the batch is too large for one proof")
 
     def shape(self, k: int) -> Shape:
@@ -537,20 +519,13 @@ class Plan:
     def bits(self, k: int) -> int:
         return all_variables(self.shape(k))
 
-    def shift(self, k: int) -> int:
-        return int(self.nodes[k].get("shift", 0))
+    def _looked(self, k: int) -> tuple[Name, int]:
+        if self.nodes[k]["op"] == "max-pool":
+            return ("window", k), self.bits(k) + all_variables(self.nodes[k]["kernel"])
+        return ("activation", k), self.bits(k)
 
-    def half(self, k: int) -> int:
-        return (1 << self.shift(k)) >> 1
-
-    def _looked(self, k: int) -> tuple[str, int]:
-        return ("window" if self.nodes[k]["op"] == "max-pool" else "activation"), k
-
-    def _window_bits(self, k: int) -> int:
-        return all_variables(self.nodes[k]["kernel"]) if self.nodes[k]["op"] == "max-pool" else 0
-
-    def clamps(self, k: int) -> tuple[tuple[int, int], tuple[int, int]]:
-        """(low, high) for channels outside [start, stop), and inside."""
+    def clamps(self, k: int) -> tuple[Interval, Interval]:
+        """(low, high) for channels outside [start, stop), and inside, which are rectified."""
         node = self.nodes[k]
         plain = (node["low"], node["high"]) if node["op"] == "requantise" else (-LARGEST, LARGEST)
         if node["start"] >= node["stop"]:
@@ -559,57 +534,40 @@ class Plan:
         return ((0, plain[1]) if everywhere else plain), (0, plain[1])
 
     def _tables(self) -> list[Table]:
-        range_bits = max(map(self.shift, self.looked_up))
-        spans: dict[tuple[int, int], list[int]] = {}
+        """The range table, which serves remainders and windows, and one for each way of clamping."""
+        needed = [self.nodes[k]["shift"] for k in self.looked_up]
+        spans: dict[Interval, list[int]] = {}
         for k in self.looked_up:
-            low, high = self.intervals[k]
+            (low, high), shift = self.intervals[k], self.nodes[k]["shift"]
             if self.nodes[k]["op"] == "max-pool":
-                range_bits = max(range_bits, (high - low).bit_length())
+                needed.append((high - low).bit_length())
                 continue
             for clamp in self.clamps(k):
-                spans.setdefault(clamp, [0]).extend((x + self.half(k)) >> self.shift(k) for x in (low, high))
-        tables = [
-            Table(variables(max(ends) - min(ends) + 1), min(ends), clamp) for clamp, ends in sorted(spans.items())
-        ]
-        widest = max(range_bits, *(table.bits for table in tables)) if tables else range_bits
+                spans.setdefault(clamp, [0]).extend((x + (1 << shift >> 1)) >> shift for x in (low, high))
+        tables = [Table(max(needed))]
+        tables += [Table(variables(max(x) - min(x) + 1), min(x), clamp) for clamp, x in sorted(spans.items())]
+        widest = max(table.bits for table in tables)
         need(widest <= 20, "a lookup table is too large")
-        furthest = max((abs(table.start).bit_length() for table in tables), default=0)
+        furthest = max(abs(table.start).bit_length() for table in tables)
         for k in self.looked_up:
-            low, high = self.loose[sources(self.nodes[k])[0]]
-            reach = (max(-low, high) + (1 << self.shift(k))).bit_length()
-            most = max(reach, widest + self.shift(k) + 1, furthest + self.shift(k) + 1)
-            need(range_bits + most <= 59, "values could wrap around in the field")
-        return [Table(range_bits), *tables]
+            shift = self.nodes[k]["shift"]
+            reach = (self.reach[self.nodes[k]["input"]] + (1 << shift)).bit_length()
+            fits = max(needed) + max(reach, widest + shift + 1, furthest + shift + 1) <= 59
+            need(fits, "values could wrap around in the field")
+        return tables
 
     def tag_at(self, k: int, point: Point) -> E:
+        """Which table each channel is looked up in, extended."""
         tags = {table.bounds: tag for tag, table in enumerate(self.tables)}
         outside, inside = (tags[clamp] for clamp in self.clamps(k))
         channel, node = split(point, self.shape(k))[1], self.nodes[k]
         return (below(channel, node["stop"]) - below(channel, node["start"])) * (inside - outside) + outside
 
 
-Limits = Callable[[Node], tuple[int, int]]
-"""Largest magnitude of a layer's weights, and of its biases."""
+# ---- `protocol`, `lookup`, `layers`
 
-
-# ---- lookup
-
-
-def fractions_sum_to_zero(reader: Reader, size: int) -> tuple[Point, E, E]:
-    """A claim on the leaves: point, numerator, denominator less one."""
-    point: Point = []
-    p, (d,) = ZERO, reader.hear(1)
-    need(d + 1 != ZERO, "lookup: a denominator is zero")
-    for _ in range(variables(size)):
-        mix = reader.draw()
-        point, last = weighted_sum(reader, p + mix * d, point, 2)
-        p0, d0, p1, d1 = reader.hear(4)
-        total = p0 * (d1 + 1) + p1 * (d0 + 1) + mix * (d0 + d1 + d0 * d1)
-        need(total == last, "lookup: two fractions do not add up to the one above them")
-        r = reader.draw()
-        p, d = p0 + r * (p1 - p0), d0 + r * (d1 - d0)
-        point = [*point, r]
-    return point, p, d
+SAID = {"activation": ["input", "output"], "remainder": ["remainder"], "window": ["window"], "table": ["counts"]}
+"""What the prover says about a block of fractions: what the verifier cannot know of its rows."""
 
 
 class Verifier:
@@ -617,11 +575,11 @@ class Verifier:
 
     def __init__(self, reader: Reader, plan: Plan, weights: PublicWeights | CommittedWeights) -> None:
         self.reader, self.plan, self.weights = reader, plan, weights
-        self.columns: list[Claim] = []
-        self.tensors: dict[int, list[tuple[Point, E]]] = {}
+        self.columns: list[Opening] = []
+        self.tensors: dict[int, list[Claim]] = {}
 
     def on_column(self, kind: str, about: int, point: Point, value: E) -> None:
-        self.columns.append(([(self.plan.columns[kind, about].offset, point, ONE)], value))
+        self.columns.append(([(self.plan.columns[kind, about][0], point, ONE)], value))
 
     def on_tensor(self, k: int, point: Point, value: E) -> None:
         if k in self.plan.looked_up:
@@ -634,157 +592,164 @@ class Verifier:
         root = reader.hear_bytes(32) if plan.looked_up else b""
         windows = self.lookups() if plan.looked_up else {}
         point = reader.draws(plan.bits(last))
-        self.on_tensor(last, point, tensor_at(outputs, point))
+        self.on_tensor(last, point, fold(outputs.values, outputs.shape, point))
         for k in range(last, 0, -1):
             if k in windows:
                 self.max_pool(k, *windows[k])
             elif claims := self.tensors.pop(k, []):
                 LAYERS[plan.nodes[k]["op"]](self, k, *self.merged(k, claims))
         for where, value in self.tensors.pop(0, []):
-            need(tensor_at(pictures, where) == value, "the proof is about another picture")
+            need(fold(pictures.values, pictures.shape, where) == value, "the proof is about another picture")
         if plan.looked_up:
-            verify_claims(reader, root, Layout(plan.committed), self.columns)
+            verify_openings(reader, root, plan.committed, self.columns)
         self.weights.finish(reader)
         need(reader.place == len(reader.proof), "bytes follow the end of the proof")
 
-    def lookups(self) -> dict[int, tuple[Point, E]]:
+    # -- lookups: Σ 1/(α − row) over values is Σ count/(α − row) over tables, so every value is a row of its table
+
+    def lookups(self) -> dict[int, Claim]:
         """Claims on the windows of max pools, by node."""
         reader, plan = self.reader, self.plan
-        alpha, beta = reader.draws(2)
-        point, p, d = fractions_sum_to_zero(reader, plan.count)
-        said: dict[tuple[str, int], E] = {}
-        windows = {}
+        alphas, (beta, gamma) = reader.draws(1 << plan.group_bits), reader.draws(2)
+        point, p, d = self.fractions_sum_to_zero()
+        said, windows = dict[Name, E](), dict[int, Claim]()
         for (kind, k), block in plan.fractions.items():
-            if kind == "remainder":
-                continue  # said with its activation
-            inside = block.locate(point)[1]
-            parts = {"window": ["window"], "table": ["counts"]}.get(kind, ["input", "output"])
-            if kind == "activation" and plan.shift(k):
-                parts.insert(1, "remainder")
-            for part, value in zip(parts, reader.hear(len(parts))):
+            inside = locate(block, point)[1]
+            for part, value in zip(SAID[kind], reader.hear(len(SAID[kind]))):
                 said[part, k] = value
                 if part == "window":
                     windows[k] = (inside, value)
                 elif part == "input":
-                    self.on_tensor(sources(plan.nodes[k])[0], inside, value)
+                    self.on_tensor(plan.nodes[k]["input"], inside, value)
                 else:
                     self.on_column(part, k, inside, value)
         for (kind, k), block in plan.fractions.items():
-            selector, inside = block.locate(point)
+            (selector, inside), groups = locate(block, point), plan.groups[kind, k]
+            alpha = dot([alphas[group] for group in groups], eq_table(inside[: variables(len(groups))]))
             first, second, tag = self.row(kind, k, inside, said)
-            p = p - selector * (-said["counts", k] if kind == "table" else ONE)
-            d = d - selector * (alpha - 1 - first - beta * (second + beta * tag))
+            p = p - selector * (said["counts", k] * -1 if kind == "table" else ONE)
+            d = d - selector * (alpha - 1 - first - beta * second - gamma * tag)
         need(p == ZERO and d == ZERO, "lookup: the fractions are not those of this network's values and tables")
         return windows
 
-    def row(self, kind: str, k: int, inside: Point, said: dict[tuple[str, int], E]) -> tuple[E, E, E]:
+    def fractions_sum_to_zero(self) -> tuple[Point, E, E]:
+        """Fractions p/(1 + d) are added in a binary tree. A claim on the leaves: point, p, d."""
+        reader, point = self.reader, list[E]()
+        p, (d,) = ZERO, reader.hear(1)
+        need(d + 1 != ZERO, "lookup: a denominator is zero")
+        for _ in range(variables(self.plan.count)):
+            mix = reader.draw()
+            point, last = eq_sum_check(reader, p + mix * d, point, 2)
+            p0, d0, p1, d1 = reader.hear(4)
+            total = p0 * (d1 + 1) + p1 * (d0 + 1) + mix * (d0 + d1 + d0 * d1)
+            need(total == last, "lookup: two fractions do not add up to the one above them")
+            r = reader.draw()
+            p, d, point = p0 + r * (p1 - p0), d0 + r * (d1 - d0), [*point, r]
+        return point, p, d
+
+    def row(self, kind: str, k: int, inside: Point, said: dict[Name, E]) -> tuple[E, E, E]:
         """Both columns and the tag of the rows of one block."""
         plan = self.plan
         if kind == "table":
-            return *plan.tables[k].at(inside), E(k)
+            return *plan.tables[k].at(inside[plan.group_bits :]), E(k)
         if kind == "window":
             return said["window", k], ZERO, ZERO
+        shift = plan.nodes[k]["shift"]
         if kind == "remainder":
-            return said["remainder", k] * (1 << (plan.tables[0].bits - plan.shift(k))), ZERO, ZERO
-        raised = said["input", k] + plan.half(k) - said.get(("remainder", k), ZERO)
-        return raised * HALF ** plan.shift(k), said["output", k], plan.tag_at(k, inside)
+            return said["remainder", k] * (1 << (plan.tables[0].bits - shift)), ZERO, ZERO
+        raised = said["input", k] + (1 << shift >> 1) - said.get(("remainder", k), ZERO)
+        return raised * HALF**shift, said["output", k], plan.tag_at(k, inside)
 
     # -- layers
 
-    def merged(self, k: int, claims: list[tuple[Point, E]]) -> tuple[Point, E]:
-        if len(claims) == 1:
-            return claims[0]
-        mixed = powers(self.reader.draw(), len(claims))
-        total = dot(mixed, (value for _, value in claims))
-        weight = lambda point: dot(mixed, (eq(where, point) for where, _ in claims))  # noqa: E731
-        return self.reduced(total, self.plan.bits(k), weight, f"the claims on tensor {k} do not agree")
-
-    def reduced(self, total: E, n: int, weight: Callable[[Point], E], sentence: str) -> tuple[Point, E]:
+    def reduced(self, total: E, n: int, weight: Callable[[Point], E], sentence: str) -> Claim:
         """A sum-check of total = Σ weight·tensor: the point, and the tensor there, which the prover says."""
-        point, last = sum_of_products(self.reader, total, n)
+        point, last = sum_check(self.reader, total, n)
         known = weight(point)
         (value,) = self.reader.hear(1)
         need(known * value == last, sentence)
         return point, value
 
+    def merged(self, k: int, claims: list[Claim]) -> Claim:
+        """Several claims on one tensor become one."""
+        if len(claims) == 1:
+            return claims[0]
+        mixed = powers(self.reader.draw(), len(claims))
+        total = dot([value for _, value in claims], mixed)
+        weight = lambda point: dot([eq(where, point) for where, _ in claims], mixed)  # noqa: E731
+        return self.reduced(total, self.plan.bits(k), weight, f"the claims on tensor {k} do not agree")
+
     def everywhere(self, k: int, parts: list[Point]) -> E:
-        """Inside the real pictures and their real places."""
-        sides = zip(parts[2:], self.plan.shapes[k][1:])
-        return prod((below(part, side) for part, side in sides), start=below(parts[0], self.plan.batch))
+        """1 at the real places of the real pictures and 0 in padding, whatever the channel."""
+        sides = (self.plan.batch, *self.plan.shapes[k][1:])
+        return product(below(part, side) for part, side in zip(parts[:1] + parts[2:], sides))
 
     def weighted(self, k: int, point: Point, value: E) -> None:
-        """Linear layers and convolutions."""
+        """Linear layers, and convolutions: first a sum over channels and places of the kernel, then over the picture."""
         node, plan = self.plan.nodes[k], self.plan
-        (source,), parts = sources(node), split(point, plan.shape(k))
+        source, parts = node["input"], split(point, plan.shape(k))
         rest = value - self.everywhere(k, parts) * self.weights.bias(self.reader, k, parts[1])
         inner = (plan.shapes[source][0], *node["weight"].shape[2:])
-        weight = lambda where: self.weights.weight(self.reader, k, parts[1], where)  # noqa: E731
+        weight = lambda where: self.weights.weight(self.reader, k, parts[1], split(where, inner))  # noqa: E731
         where, given = self.reduced(rest, all_variables(inner), weight, f"node {k} does not give the claimed output")
         channel, *taps = split(where, inner)
-        if not taps:
-            return self.on_tensor(source, parts[0] + channel, given)
-        kernels = [self.spread(k, axis, parts[2 + axis], eq_table(taps[axis])) for axis in (0, 1)]
-        return self.window_sum(source, parts[0] + channel, kernels, given)
+        if taps:
+            self.window_sum(k, parts, channel, [eq_table(tap) for tap in taps], given)
+        else:
+            self.on_tensor(source, parts[0] + channel, given)
+
+    def window_sum(self, k: int, parts: list[Point], channel: Point, taps: list[list[E]], total: E) -> None:
+        """total = Σ K(u) K(v) X(batch, channel, u, v): all windows over a picture, weighted by place and by output."""
+        source = self.plan.nodes[k]["input"]
+        kernels = [self.spread(k, axis, parts[2 + axis], taps[axis]) for axis in (0, 1)]
+        sides = self.plan.shapes[source][1:]
+        weight = lambda where: product(map(dot, kernels, map(eq_table, split(where, sides))))  # noqa: E731
+        sentence = f"node {k}: the windows do not add up to the claimed output"
+        point, value = self.reduced(total, all_variables(sides), weight, sentence)
+        self.on_tensor(source, parts[0] + channel + point, value)
 
     def spread(self, k: int, axis: int, point: Point, taps: list[E]) -> list[E]:
         """K(u) = Σ eq(point, y)·taps[a] over all y, a with stride·y + dilation·a − padding = u."""
-        node = self.plan.nodes[k]
-        out, weights = [ZERO] * self.plan.shapes[sources(node)[0]][1 + axis], eq_table(point)
-        stride, dilation = node["stride"][axis], node.get("dilation", (1, 1))[axis]
+        node, weights = self.plan.nodes[k], eq_table(point)
+        out = [ZERO] * self.plan.shapes[node["input"]][1 + axis]
         for y in range(self.plan.shapes[k][1 + axis]):
             for a in range(kernel_of(node)[axis]):
-                u = stride * y + dilation * a - node["padding"][2 * axis]
+                u = node["stride"][axis] * y + node["dilation"][axis] * a - node["padding"][2 * axis]
                 if 0 <= u < len(out):
                     out[u] = out[u] + weights[y] * taps[a]
         return out
 
-    def window_sum(self, source: int, head: Point, kernels: list[list[E]], total: E) -> None:
-        sides = self.plan.shapes[source][1:]
-        weight = lambda where: prod(  # noqa: E731
-            (dot(kernel, eq_table(part)) for kernel, part in zip(kernels, split(where, sides))), start=ONE
-        )
-        sentence = f"the windows over tensor {source} do not add up to the claimed output"
-        point, value = self.reduced(total, all_variables(sides), weight, sentence)
-        self.on_tensor(source, head + point, value)
-
     def sum_pool(self, k: int, point: Point, value: E) -> None:
-        node, parts = self.plan.nodes[k], split(point, self.plan.shape(k))
-        kernels = [self.spread(k, axis, parts[2 + axis], [ONE] * node["kernel"][axis]) for axis in (0, 1)]
-        self.window_sum(node["input"], parts[0] + parts[1], kernels, value)
+        """Sums over windows; a subsampling is one with windows of one place."""
+        parts = split(point, self.plan.shape(k))
+        self.window_sum(k, parts, parts[1], [[ONE] * side for side in kernel_of(self.plan.nodes[k])], value)
 
     def max_pool(self, k: int, point: Point, value: E) -> None:
-        """`value` is the claim on max − x that the lookups left."""
-        node, reader = self.plan.nodes[k], self.reader
-        where, last = weighted_sum(reader, ZERO, reader.draws(self.plan.bits(k)), prod(node["kernel"]))
-        values = reader.hear(prod(node["kernel"]))
-        need(prod(values, start=ONE) == last, f"node {k}: a maximum is not an element of its window")
-        place = reader.draws(all_variables(node["kernel"]))
-        tables = [eq_table(part)[:size] for part, size in zip(split(place, node["kernel"]), node["kernel"])]
-        second = dot((a * b for a in tables[0] for b in tables[1]), values)
-        for at_point, claimed in ((point, value), (place + where, second)):
-            self.pool_windows(k, at_point, claimed)
+        """The lookups left a claim on max − x, which is in a range table; that some max − x is 0 is shown here."""
+        kernel, reader = self.plan.nodes[k]["kernel"], self.reader
+        where, last = eq_sum_check(reader, ZERO, reader.draws(self.plan.bits(k)), prod(kernel))
+        values = reader.hear(prod(kernel))
+        need(product(values) == last, f"node {k}: a maximum is not an element of its window")
+        place = reader.draws(all_variables(kernel))
+        rows, columns = (eq_table(part)[:side] for part, side in zip(split(place, kernel), kernel))
+        self.pool_windows(k, point, value)
+        self.pool_windows(k, place + where, dot(values, [a * b for a in rows for b in columns]))
 
     def pool_windows(self, k: int, point: Point, value: E) -> None:
-        """A claim on max − x at (place in the window, output)."""
-        node, plan = self.plan.nodes[k], self.plan
-        kernel, sides = node["kernel"], plan.shapes[node["input"]][1:]
-        *taps, batch, channel, rows, columns = split(point, (*kernel, *plan.shape(k)))
-        kernels = [self.spread(k, axis, (rows, columns)[axis], eq_table(taps[axis])) for axis in (0, 1)]
-        inside = below(taps[0], kernel[0]) * below(taps[1], kernel[1])
-        places = below(rows, plan.shapes[k][1]) * below(columns, plan.shapes[k][2])
-        outside = inside * places - sum(kernels[0], ZERO) * sum(kernels[1], ZERO)
-        real = below(batch, plan.batch) * below(channel, plan.shapes[k][0])
+        """A claim on max − x at (place in the window, output); outside the picture x is the lowest possible value."""
+        plan, kernel = self.plan, self.plan.nodes[k]["kernel"]
+        down, across, *parts = split(point, (*kernel, *plan.shape(k)))
+        taps = [eq_table(down), eq_table(across)]
+        inside = below(down, kernel[0]) * below(across, kernel[1])
+        picture = product(sum(self.spread(k, axis, parts[2 + axis], taps[axis]), ZERO) for axis in (0, 1))
+        outside = self.everywhere(k, parts) * inside - below(parts[0], plan.batch) * picture
         (maximum,) = self.reader.hear(1)
-        self.on_tensor(k, batch + channel + rows + columns, maximum)
-        total = inside * maximum - real * outside * plan.loose[node["input"]][0] - value
-        plain = kernel == node["stride"] and not any(node["padding"]) and node["dilation"] == [1, 1]
-        if plain and all(n & (n - 1) == 0 and side % n == 0 for n, side in zip(kernel, sides)):
-            self.on_tensor(node["input"], batch + channel + rows + taps[0] + columns + taps[1], total)
-        else:
-            self.window_sum(node["input"], batch + channel, kernels, total)
+        self.on_tensor(k, point[len(down + across) :], maximum)
+        lowest = below(parts[1], plan.shapes[k][0]) * -plan.reach[plan.nodes[k]["input"]]
+        self.window_sum(k, parts, parts[1], taps, inside * maximum - outside * lowest - value)
 
     def square(self, k: int, point: Point, value: E) -> None:
-        where, last = weighted_sum(self.reader, value, point, 2)
+        where, last = eq_sum_check(self.reader, value, point, 2)
         (given,) = self.reader.hear(1)
         need(given * given == last, f"node {k}: the output is not the square of the input")
         self.on_tensor(self.plan.nodes[k]["input"], where, given)
@@ -792,69 +757,49 @@ class Verifier:
     def add(self, k: int, point: Point, value: E) -> None:
         node = self.plan.nodes[k]
         values = self.reader.hear(len(node["inputs"]))
-        total = dot(values, (E(1 << shift) for shift in node["shifts"]))
+        total = sum((given * (1 << shift) for given, shift in zip(values, node["shifts"])), ZERO)
         need(total == value, f"node {k}: the summands do not add up to the claimed output")
         for source, given in zip(node["inputs"], values):
             self.on_tensor(source, point, given)
 
     def offset(self, k: int, point: Point, value: E) -> None:
         node, parts = self.plan.nodes[k], split(point, self.plan.shape(k))
-        shift = combine(node["value"].values, 1, eq_table(parts[1]))[0]
-        self.on_tensor(node["input"], point, value - self.everywhere(k, parts) * shift)
+        offset = fold(node["value"].values, node["value"].shape, parts[1])
+        self.on_tensor(node["input"], point, value - self.everywhere(k, parts) * offset)
 
     def selection(self, k: int, point: Point, value: E) -> None:
-        """Flatten, concatenate, subsample, pad channels: values move, and stay what they are."""
+        """Flatten, concatenate, pad channels: the values of an input stand in a row somewhere in the output."""
         node, plan = self.plan.nodes[k], self.plan
-        parts, given = split(point, plan.shape(k)), [plan.shapes[source] for source in sources(node)]
-        if node["op"] == "flatten" and all(size & (size - 1) == 0 for size in given[0][1:]):
-            return self.on_tensor(node["input"], point, value)
-        steps = list(zip(node.get("stride", ()), given[0][1:], plan.shapes[k][1:]))
-        if steps and all(s & (s - 1) == 0 and variables(side) == variables(n) + variables(s) for s, side, n in steps):
-            zeros = [[ZERO] * variables(s) for s in node["stride"]]
-            where = parts[0] + parts[1] + parts[2] + zeros[0] + parts[3] + zeros[1]
-            return self.on_tensor(node["input"], where, value)
-        totals = self.reader.hear(len(given)) if len(given) > 1 else [value]
+        batch = split(point, plan.shape(k))[0]
+        totals = self.reader.hear(len(node["inputs"])) if len(node["inputs"]) > 1 else [value]
         need(sum(totals, ZERO) == value, f"node {k}: the parts do not add up to the claimed output")
-        here = real_places([r for part in parts[1:] for r in part], plan.shapes[k])
-        for which, (source, total) in enumerate(zip(sources(node), totals)):
-            pairs = moved(node, given, which, plan.shapes[k])
-
-            def weight(where: Point, shape: Shape = given[which], pairs: list[tuple[int, int]] = pairs) -> E:
-                there = real_places(where, shape)
-                return sum((here[j] * there[i] for j, i in pairs), ZERO)
-
+        here, start = real_places(point[len(batch) :], plan.shapes[k]), node.get("before", 0) * prod(plan.shapes[k][1:])
+        for source, total in zip(node["inputs"], totals):
+            shape = plan.shapes[source]
+            weight = lambda where, shape=shape, start=start: dot(real_places(where, shape), here[start:])  # noqa: E731
             sentence = f"node {k}: the output does not hold the values of the input"
-            where, x = self.reduced(total, all_variables(given[which]), weight, sentence)
-            self.on_tensor(source, parts[0] + where, x)
-        return None
-
-
-def moved(node: Node, given: list[Shape], which: int, shape: Shape) -> list[tuple[int, int]]:
-    """(place in the output, place in this input) of every value that is moved."""
-    if node["op"] == "subsample":
-        (_, height, width), (down, right) = given[0], node["stride"]
-        places = ((c, y, x) for c in range(shape[0]) for y in range(shape[1]) for x in range(shape[2]))
-        return [(j, (c * height + down * y) * width + right * x) for j, (c, y, x) in enumerate(places)]
-    first = node["before"] * prod(shape[1:]) if node["op"] == "pad-channels" else sum(map(prod, given[:which]))
-    return [(first + i, i) for i in range(prod(given[which]))]
+            where, given = self.reduced(total, all_variables(shape), weight, sentence)
+            self.on_tensor(source, batch + where, given)
+            start += prod(shape)
 
 
 def real_places(point: Point, shape: Shape) -> list[E]:
     """eq(point, ·) at the places of a tensor that are not padding."""
-    table, places = eq_table(point), [0]
-    for size in shape:
-        places = [(place << variables(size)) + k for place in places for k in range(size)]
-    return [table[place] for place in places]
+    table = [ONE]
+    for size, part in zip(shape, split(point, shape)):
+        table = [value * weight for value in table for weight in eq_table(part)[:size]]
+    return table
 
 
 LAYERS: dict[str, Callable[[Verifier, int, Point, E], None]] = {
-    **{"linear": Verifier.weighted, "conv2d": Verifier.weighted, "sum-pool": Verifier.sum_pool},
+    **dict.fromkeys(("linear", "conv2d"), Verifier.weighted),
+    **dict.fromkeys(("sum-pool", "subsample"), Verifier.sum_pool),
+    **dict.fromkeys(("flatten", "concat", "pad-channels"), Verifier.selection),
     **{"square": Verifier.square, "add": Verifier.add, "offset": Verifier.offset},
-    **dict.fromkeys(("flatten", "concat", "subsample", "pad-channels"), Verifier.selection),
 }
 
 
-# ---- weights
+# ---- `weights`, `hidden`, `grouped_weights`
 
 
 class PublicWeights:
@@ -863,15 +808,18 @@ class PublicWeights:
     def __init__(self, nodes: list[Node]) -> None:
         self.nodes = nodes
 
-    def weight(self, reader: Reader, k: int, rows: Point, columns: Point) -> E:
-        tensor, table, groups = self.nodes[k]["weight"], eq_table(rows), self.nodes[k].get("groups", 1)
-        size, width, bound = tensor.shape[0] // groups, prod(tensor.shape[1:]), []
-        for j in range(0, groups * size, size):
-            bound += combine(tensor.values[j * width : (j + size) * width], width, table[j : j + size])
-        return fold(bound, (groups * tensor.shape[1], *tensor.shape[2:]), columns)
+    def weight(self, reader: Reader, k: int, rows: Point, columns: list[Point]) -> E:
+        """In groups, an output reads the inputs of its own group: elsewhere the matrix is zero."""
+        (out, inner, *kernel), groups = self.nodes[k]["weight"].shape, self.nodes[k]["groups"]
+        values, width, table, size = self.nodes[k]["weight"].values, inner * prod(kernel), eq_table(rows), out // groups
+        starts = range(0, out, size)
+        bound = [
+            dot(values[j * width + c : (j + size) * width : width], table[j:]) for j in starts for c in range(width)
+        ]
+        return fold(bound, (groups * inner, *kernel), sum(columns, []))
 
     def bias(self, reader: Reader, k: int, rows: Point) -> E:
-        return combine(self.nodes[k]["bias"].values, 1, eq_table(rows))[0]
+        return fold(self.nodes[k]["bias"].values, self.nodes[k]["bias"].shape, rows)
 
     def finish(self, reader: Reader) -> None:
         """Nothing was taken on trust."""
@@ -881,51 +829,55 @@ class CommittedWeights:
     """The verifier holds a commitment: every evaluation is heard now and proven at the end."""
 
     def __init__(self, nodes: list[Node], root: bytes) -> None:
-        self.nodes, self.root = nodes, root
-        self.claims: list[Claim] = []
+        self.nodes, self.root, self.claims = nodes, root, list[Opening]()
         wanted = []
-        for k, shape in ((k, node["weight"].shape) for k, node in enumerate(nodes) if "weight" in node):
-            wanted += [((f"weight {tap}", k), all_variables(shape[:2])) for tap in range(prod(shape[2:]))]
-            wanted += [((f"limb {limb}", k), variables(shape[0])) for limb in (0, 1)]
-        self.blocks, self.size = placed([*wanted, (("counts", 0), 8), (("counts", 1), 16)])
+        for k, node in ((k, node) for k, node in enumerate(nodes) if "weight" in node):
+            bits, taps = all_variables(self.matrix_shape(k)), range(prod(node["weight"].shape[2:]))
+            wanted += [((f"weight {tap}", k), bits) for tap in taps]
+            wanted += [((f"limb {limb}", k), variables(node["weight"].shape[0])) for limb in (0, 1)]
+        bits = groups_of(wanted)[1]
+        self.blocks, self.size = placed([*wanted, (("counts", 0), 8 + bits), (("counts", 1), 16 + bits)])
 
-    def weight(self, reader: Reader, k: int, rows: Point, columns: Point) -> E:
-        shape = self.nodes[k]["weight"].shape
-        (value,), (inner, *taps) = reader.hear(1), split(columns, shape[1:])
+    def matrix_shape(self, k: int) -> Shape:
+        (out, inner, *_), groups = self.nodes[k]["weight"].shape, self.nodes[k]["groups"]
+        return (groups, out // groups, inner) if groups > 1 else (out, inner)
+
+    def weight(self, reader: Reader, k: int, rows: Point, columns: list[Point]) -> E:
+        (value,), (inner, *taps) = reader.hear(1), columns
+        point, claimed = (
+            (rows + inner, value) if self.nodes[k]["groups"] == 1 else self.in_groups(reader, k, rows, inner, value)
+        )
         coefficients = [ONE]
-        for axis, side in zip(taps, shape[2:]):
+        for axis, side in zip(taps, self.nodes[k]["weight"].shape[2:]):
             coefficients = [c * at(axis, place) for c in coefficients for place in range(side)]
-        offsets = (self.blocks[f"weight {tap}", k].offset for tap in range(len(coefficients)))
-        self.claims.append(([(offset, rows + inner, c) for offset, c in zip(offsets, coefficients)], value))
+        terms = [(self.blocks[f"weight {tap}", k][0], point, c) for tap, c in enumerate(coefficients)]
+        self.claims.append((terms, claimed))
         return value
+
+    def in_groups(self, reader: Reader, k: int, rows: Point, inner: Point, value: E) -> Claim:
+        """The claim on the whole matrix becomes one on the weights of its groups (group, out, in)."""
+        shape = self.matrix_shape(k)
+        point, last = sum_check(reader, value, all_variables(shape))
+        (found,) = reader.hear(1)
+        group, *rest = map(eq_table, split(point, shape))
+        weight = ZERO
+        for j in range(shape[0]):
+            starts = zip((rows, inner), rest, shape[1:])
+            weight = weight + group[j] * product(dot(eq_table(p)[j * n : (j + 1) * n], t) for p, t, n in starts)
+        need(weight * found == last, f"node {k}: the weights are not those of its groups")
+        return point, found
 
     def bias(self, reader: Reader, k: int, rows: Point) -> E:
         (value,) = reader.hear(1)
-        terms = [(self.blocks[f"limb {limb}", k].offset, rows, E(1 << 16 * limb)) for limb in (0, 1)]
+        terms = [(self.blocks[f"limb {limb}", k][0], rows, E(1 << 16 * limb)) for limb in (0, 1)]
         self.claims.append((terms, value + below(rows, self.nodes[k]["weight"].shape[0]) * (1 << 31)))
         return value
 
     def finish(self, reader: Reader) -> None:
-        verify_claims(reader, self.root, Layout(self.size), self.claims)
+        verify_openings(reader, self.root, self.size, self.claims)
 
 
-def read_architecture(data: bytes) -> list[Node]:
-    """Nodes of a committed network: its weights have a shape and nothing else."""
-    try:
-        described = json.loads(data)
-        nodes: list[Node] = json.loads(described["graph"])["nodes"]
-        for k, node in enumerate(nodes):
-            if node["op"] in ("conv2d", "linear"):
-                node["weight"] = Tensor(array("b"), described["weights"][str(k)])
-            elif node["op"] == "offset":
-                values = described["offsets"][str(k)]
-                node["value"] = Tensor(array("q", values), [len(values)])
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise Rejected(f"the committed architecture does not make sense: {error}") from error
-    return nodes
-
-
-# ---- receipt: MessagePack, in the one encoding that Assay writes
+# ---- `receipt`: MessagePack, in the one encoding that Assay writes
 
 FIELDS = {"format": str, "version": int, "model": bytes, "architecture": bytes, "weights_root": bytes}
 FIELDS |= {"intervals": list, "queries": int, "batch": int, "nonce": bytes, "inputs": bytes, "outputs": bytes}
@@ -940,13 +892,14 @@ def pack(value: Any) -> bytes:
         return struct.pack("b", value) if -32 <= value < 128 else tagged(value, "BHIQbhiq", 0xCC)
     short, limit, forms, first = SIZED[type(value)]
     body = (
-        b"".join(map(pack, value)) if isinstance(value, list) else value.encode() if isinstance(value, str) else value
+        b"".join(map(pack, value)) if isinstance(value, list) else value if isinstance(value, bytes) else value.encode()
     )
     size = len(value) if isinstance(value, list) else len(body)
     return (bytes([short | size]) if size < limit else tagged(size, forms, first)) + body
 
 
 def tagged(value: int, forms: str, first: int) -> bytes:
+    """A number in the first of these forms that holds it, behind the tag of that form."""
     for tag, form in enumerate(forms, first):
         try:
             return bytes([tag]) + struct.pack(">" + form, value)
@@ -960,19 +913,19 @@ def unpack(data: bytes, place: int = 0) -> tuple[Any, int]:
     tag, place = data[place], place + 1
     if tag < 0x80 or tag >= 0xE0:
         return tag - 256 * (tag >= 0xE0), place
-    if 0xCC <= tag < 0xD4:
-        form = ">" + "BHIQbhiq"[tag - 0xCC]
-        return struct.unpack_from(form, data, place)[0], place + struct.calcsize(form)
-    for kind, (short, limit, forms, first) in SIZED.items():
-        if short <= tag < short + limit:
-            return body(kind, data, place, tag - short)
+    for kind, (short, limit, forms, first) in ({int: (0, 0, "BHIQbhiq", 0xCC)} | SIZED).items():
         if first <= tag < first + len(forms):
             form = ">" + forms[tag - first]
-            return body(kind, data, place + struct.calcsize(form), struct.unpack_from(form, data, place)[0])
+            size, place = struct.unpack_from(form, data, place)[0], place + struct.calcsize(form)
+        elif short <= tag < short + limit:
+            size = tag - short
+        else:
+            continue
+        return (size, place) if kind is int else unpack_body(kind, data, place, size)
     raise ValueError(f"a value of kind {tag:#x}")
 
 
-def body(kind: type, data: bytes, place: int, size: int) -> tuple[Any, int]:
+def unpack_body(kind: type, data: bytes, place: int, size: int) -> tuple[Any, int]:
     if size > len(data) - place:
         raise ValueError("a length beyond the end")
     if kind is not list:
@@ -989,7 +942,7 @@ def read_receipt(data: bytes) -> dict[str, Any]:
     try:
         values, end = unpack(data)
         canonical = end == len(data) and pack(values) == data
-    except (ValueError, IndexError, struct.error, RecursionError) as error:
+    except MALFORMED as error:
         raise Unreadable(f"this is not a receipt: {error}") from error
     if not canonical or not isinstance(values, list) or values[:2] != ["assay receipt", 1]:
         raise Unreadable("this is not a receipt of version 1")
@@ -1009,6 +962,9 @@ def read_receipt(data: bytes) -> dict[str, Any]:
     return receipt
 
 
+# ---- `api`
+
+
 def verify(
     receipt: dict[str, Any],
     network: tuple[list[Node], bytes, bytes] | None = None,
@@ -1024,42 +980,40 @@ def verify(
         nonce: the client's own; None to allow replay.
     """
     need(nonce is None or receipt["nonce"] == nonce, "this receipt answers another nonce")
-    root, weights, limits = receipt["weights_root"], None, lambda node: (128, 1 << 31)
+    root, architecture = receipt["weights_root"], receipt["architecture"]
     if network is not None:
-        nodes, architecture, digest = network
-        need(receipt["model"] == digest and not root, "this receipt is about another model")
-        limits = lambda node: (node["weight"].reach, node["bias"].reach)  # noqa: E731
-        weights = PublicWeights(nodes)
+        nodes, text, name = network
+        need(not root, "this receipt is about committed weights; verify it with the commitment")
+        weights: PublicWeights | CommittedWeights = PublicWeights(nodes)
     else:
-        architecture = receipt["architecture"]
-        named = hashlib.sha256(b"assay/weights/1" + len(architecture).to_bytes(8, "little") + architecture + root)
-        need(receipt["model"] == commitment == named.digest(), "this receipt is about another model")
+        text, framed = architecture, len(architecture).to_bytes(8, "little") + architecture + root
+        name = hashlib.sha256(b"assay/weights/1" + framed).digest()
+        need(name == commitment, "this receipt is about another model")
         nodes = read_architecture(architecture)
-    plan = Plan(nodes, receipt["batch"], {k: (low, high) for k, low, high in receipt["intervals"]}, limits)
-    low, high = plan.loose[0]
-    theirs = receipt_tensor(receipt["inputs"], "B" if low >= 0 and high <= 255 else "q", plan.shape(0))
+        weights = CommittedWeights(nodes, root)
+    need(receipt["model"] == name, "this receipt is about another model")
+    plan = Plan(nodes, receipt["batch"], {k: (low, high) for k, low, high in receipt["intervals"]})
+    low, high = nodes[0]["low"], nodes[0]["high"]
+    theirs = tensor_of(receipt["inputs"], "B" if low >= 0 and high <= 255 else "q", plan.shape(0))
     need(low <= min(theirs.values) and max(theirs.values) <= high, "a picture is out of the network's range")
     same = pictures is None or (pictures.shape == theirs.shape and list(pictures.values) == list(theirs.values))
     need(same, "this receipt is about other pictures than yours")
-    outputs = receipt_tensor(receipt["outputs"], "q", plan.shape(len(nodes) - 1))
+    outputs = tensor_of(receipt["outputs"], "q", plan.shape(len(nodes) - 1))
     need(outputs.reach <= LARGEST, "an answer is beyond the field")
     reader, ranges = Reader(receipt["proof"]), [number for triple in receipt["intervals"] for number in triple]
-    for said in (numbers([QUERIES]), architecture, receipt["model"] + root, numbers(ranges), numbers([plan.batch])):
+    for said in (in_bytes([QUERIES]), text, name + root, in_bytes(ranges), in_bytes([plan.batch])):
         reader.bind(said)
     for field in ("nonce", "inputs", "outputs"):
         reader.bind(receipt[field])
-    Verifier(reader, plan, weights or CommittedWeights(nodes, root)).run(theirs, outputs)
+    Verifier(reader, plan, weights).run(theirs, outputs)
     classes = outputs.shape[1]
     return [list(outputs.values[k : k + classes]) for k in range(0, len(outputs.values), classes)]
 
 
-def receipt_tensor(data: bytes, code: str, shape: Shape) -> Tensor:
+def tensor_of(data: bytes, code: str, shape: Shape) -> Tensor:
     size = struct.calcsize("<" + code) * prod(shape)
     need(len(data) == size, f"{size} bytes of pictures or answers are needed, the receipt holds {len(data)}")
-    return Tensor(whole_numbers(code, data), shape)
-
-
-# ---- command line
+    return whole_numbers(code, data, shape)
 
 
 def read_npz(path: str) -> Tensor:
@@ -1071,12 +1025,11 @@ def read_npz(path: str) -> Tensor:
         end = start + int.from_bytes(data[8:start], "little")
         header = ast.literal_eval(data[start:end].decode("latin-1"))
         code = {"u1": "B", "i1": "b", "u2": "H", "i2": "h", "u4": "I", "i4": "i", "i8": "q"}[header["descr"][1:]]
-        tensor = Tensor(whole_numbers(code, data[end:]), header["shape"])
-        if header["descr"][0] == ">" or header["fortran_order"] or len(tensor.values) != prod(tensor.shape):
+        if header["descr"][0] == ">" or header["fortran_order"]:
             raise ValueError("x must hold whole numbers, row by row")
-    except (OSError, ValueError, KeyError, TypeError, IndexError, SyntaxError, zipfile.BadZipFile) as error:
+        return whole_numbers(code, data[end:], header["shape"])
+    except (OSError, SyntaxError, zipfile.BadZipFile, *MALFORMED) as error:
         raise Unreadable(f"{path} does not hold pictures: {error}") from error
-    return tensor
 
 
 def read_file(path: str) -> bytes:
@@ -1091,10 +1044,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Read files, verify, print the verdict."""
     parser = argparse.ArgumentParser(description="Verify a receipt of Assay with Python's standard library alone.")
     parser.add_argument("receipt")
-    known = parser.add_mutually_exclusive_group(required=True)
+    known, asked, fresh = (parser.add_mutually_exclusive_group(required=True) for _ in range(3))
     known.add_argument("--model", help="the network, net.assay")
     known.add_argument("--commitment", type=bytes.fromhex, help="or the commitment to it that you accepted, in hex")
-    asked, fresh = (parser.add_mutually_exclusive_group(required=True) for _ in range(2))
     asked.add_argument("--inputs", help="your own pictures: an .npz with x")
     asked.add_argument("--trust-receipt-inputs", action="store_true", help="take the pictures from the receipt")
     fresh.add_argument("--nonce", type=bytes.fromhex, help="the nonce that you drew, in hex")
@@ -1104,13 +1056,11 @@ def main(arguments: list[str] | None = None) -> int:
         network = read_network(read_file(given.model)) if given.model else None
         pictures = read_npz(given.inputs) if given.inputs else None
         outputs = verify(read_receipt(read_file(given.receipt)), network, given.commitment, pictures, given.nonce)
-    except Unreadable as error:
-        print(f"unreadable: {error}")
-        return 2
     except Rejected as error:
-        print(f"rejected: {error}")
-        return 1
-    print("accepted: labels", ", ".join(str(max(range(len(row)), key=row.__getitem__)) for row in outputs))
+        unreadable = isinstance(error, Unreadable)
+        print(f"{'unreadable' if unreadable else 'rejected'}: {error}")
+        return 2 if unreadable else 1
+    print("accepted: labels", ", ".join(str(row.index(max(row))) for row in outputs))
     return 0
 
 

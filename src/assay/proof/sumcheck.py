@@ -153,14 +153,6 @@ def _square_round(table: Words, high: Words, low: Words) -> Words:
     return out
 
 
-def _square_at_one(table: Words, high: Words, low: Words) -> Element:
-    """g(1) as g(0) of the table with neighbours exchanged."""
-    pairs = np.zeros(((len(table) + 1) // 2, 2, 2), np.uint64)
-    pairs.reshape(-1, 2)[: len(table)] = table
-    exchanged = np.ascontiguousarray(pairs[:, ::-1]).reshape(-1, 2)
-    return unpack(_square_round(exchanged, high, low))[0]
-
-
 def prove_square(
     channel: ProverChannel, claim: Element, table: Words, eq_point: Point
 ) -> tuple[list[Element], Element]:
@@ -168,8 +160,7 @@ def prove_square(
     weights, point = EqWeights(eq_point), []
     for k, e in enumerate(reversed(eq_point)):
         g0, g2 = unpack(_square_round(table, *weights.after(k + 1)))
-        # a claim that came through a subsampling has zeros among its variables, where the claim does not give g(1)
-        g1 = second_value(claim, g0, e) if e != ZERO else _square_at_one(table, *weights.after(k + 1))
+        g1 = second_value(claim, g0, e)
         channel.say((g0, g1, g2))
         r = channel.draw()
         claim = quadratic(g0, g1, g2, r)

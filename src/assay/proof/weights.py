@@ -10,7 +10,7 @@ from assay.integer import graph as g
 from assay.proof.field import Element, unpack
 from assay.proof.layers.convolution import bind_outputs
 from assay.proof.multilinear import Point, combine, eq_table, evaluate, narrow, pad_axes
-from assay.proof.plan import Architecture, Interval, Plan, loose_intervals
+from assay.proof.plan import Architecture, Interval, Plan, reaches
 from assay.proof.transcript import ProverChannel, VerifierChannel
 
 _ARCHITECTURES: WeakKeyDictionary[IntegerNetwork, Architecture] = WeakKeyDictionary()
@@ -28,7 +28,7 @@ def _architecture(network: IntegerNetwork) -> Architecture:
         replace(node, weight=narrow(node.weight)) if isinstance(node, g.Conv2d | g.Linear) else node
         for node in network.nodes
     )
-    return Architecture(nodes, network.shapes, loose_intervals(network.nodes, lambda k: _limits(network.nodes[k])))
+    return Architecture(nodes, network.shapes, reaches(network.nodes, lambda k: _limits(network.nodes[k])))
 
 
 def _limits(node: g.Node) -> tuple[int, int]:
@@ -48,7 +48,9 @@ def intervals_of(network: IntegerNetwork, known: Architecture) -> dict[int, Inte
         if isinstance(node, g.Requantise | g.ReLU | g.MaxPool):
             bound = network.bounds[node.input]
             low, high = int(bound.low.min()), int(bound.high.max())
-            found[position] = (min(low, known.loose[node.input][0]) if isinstance(node, g.MaxPool) else low, high)
+            if isinstance(node, g.MaxPool) and any(node.padding):
+                low = min(low, -known.reach[node.input])
+            found[position] = low, high
     return found
 
 

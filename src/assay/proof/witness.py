@@ -65,6 +65,11 @@ def table_starts(plan: Plan) -> list[int]:
     return starts
 
 
+def table_rows(plan: Plan) -> int:
+    """Rows of all tables."""
+    return sum(1 << table.bits for table in plan.tables)
+
+
 def _table_rows(plan: Plan, position: int, q: Ints, starts: list[int]) -> Ints:
     """Rows of the activation tables for q, `b c …`."""
     node = plan.nodes[position]
@@ -95,13 +100,13 @@ def _windows(plan: Plan, position: int, node: g.MaxPool, values: Sequence[Ints])
 
 
 def _count(plan: Plan, places: NDArray[np.int32], vector: Ints, starts: list[int]) -> None:
-    """Fill in the rows of the tables themselves, and how often each row is looked up."""
-    total = np.zeros(sum(1 << table.bits for table in plan.tables), np.int64)
-    for (kind, about), block in plan.fractions.items():
-        here = slice(block.offset, block.offset + (1 << block.bits))
-        if kind == "table":
-            places[here] = np.arange(starts[about], starts[about] + (1 << block.bits), dtype=np.int32)
-        else:
-            total += np.bincount(places[here], minlength=len(total))
+    """Fill in the rows of the tables themselves, and how often each group of values looks each row up."""
+    lookups, total = plan.lookups, np.zeros((1 << plan.lookups.bits, table_rows(plan)), np.int64)
+    for name, groups in lookups.groups.items():
+        if name[0] != "table":
+            for group, part in zip(groups, lookups.blocks[name].parts(len(groups)), strict=True):
+                total[group] += np.bincount(places[part], minlength=total.shape[1])
     for tag, table in enumerate(plan.tables):
-        _put(vector, plan.columns["counts", tag].offset, total[starts[tag] : starts[tag] + (1 << table.bits)])
+        rows = np.arange(starts[tag], starts[tag] + (1 << table.bits))
+        _put(places, plan.fractions["table", tag].offset, np.tile(rows, len(total)))
+        _put(vector, plan.columns["counts", tag].offset, total[:, rows])

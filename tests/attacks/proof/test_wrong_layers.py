@@ -47,15 +47,15 @@ def lenient(plan: Plan, values: Values) -> Witness:
         return make_witness(plan, values)
 
 
-def true_leaves(plan: Plan, witness: Witness, alpha: Element, beta: Element) -> tuple[np.ndarray, np.ndarray]:
+def true_leaves(plan: Plan, witness: Witness, draws: lookup.Draws) -> tuple[np.ndarray, np.ndarray]:
     """Fractions of what is committed, in the table or not: their sum is then not zero."""
-    numerators, denominators = honest_leaves(plan, witness, alpha, beta)
+    numerators, denominators = honest_leaves(plan, witness, draws)
     for (kind, about), block in plan.fractions.items():
         if kind != "window":
             continue
         here = slice(block.offset, block.offset + (1 << block.bits))
         values = witness.windows[about].ravel()
-        denominators[here] = pack([alpha - 1 - int(value) for value in values])
+        denominators[here] = pack([draws.alphas[0] - 1 - int(value) for value in values])
     return numerators, denominators
 
 
@@ -163,8 +163,8 @@ def test_counts_chosen_after_the_challenge_are_noticed(
 ) -> None:
     """Once α is known, one count can make any sum zero; but counts are committed before α is drawn."""
 
-    def solved(plan: Plan, witness: Witness, alpha: Element, beta: Element) -> tuple[np.ndarray, np.ndarray]:
-        numerators, denominators = true_leaves(plan, witness, alpha, beta)
+    def solved(plan: Plan, witness: Witness, draws: lookup.Draws) -> tuple[np.ndarray, np.ndarray]:
+        numerators, denominators = true_leaves(plan, witness, draws)
         place = plan.fractions["table", 0].offset
         total = Element(0)
         for k, (p, d) in enumerate(zip(unpack(numerators), unpack(denominators), strict=True)):
@@ -183,9 +183,9 @@ def test_the_challenges_of_the_lookups_depend_on_the_commitment(
 ) -> None:
     seen = []
 
-    def spy(plan: Plan, witness: Witness, alpha: Element, beta: Element) -> tuple[np.ndarray, np.ndarray]:
-        seen.append((alpha, beta))
-        return honest_leaves(plan, witness, alpha, beta)
+    def spy(plan: Plan, witness: Witness, draws: lookup.Draws) -> tuple[np.ndarray, np.ndarray]:
+        seen.append(draws)
+        return honest_leaves(plan, witness, draws)
 
     monkeypatch.setattr(lookup, "_leaves", spy)
     prove_run(victim, run, NONCE)

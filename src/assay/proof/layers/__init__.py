@@ -26,7 +26,7 @@ PROVERS: dict[type[g.Operation], Callable[..., Any]] = {
     g.Square: prove_square_layer,
     g.Flatten: prove_selection,
     g.Concat: prove_selection,
-    g.Subsample: prove_selection,
+    g.Subsample: prove_sum_pool,
     g.PadChannels: prove_selection,
 }
 VERIFIERS: dict[type[g.Operation], Callable[..., Any]] = {
@@ -38,7 +38,7 @@ VERIFIERS: dict[type[g.Operation], Callable[..., Any]] = {
     g.Square: verify_square_layer,
     g.Flatten: verify_selection,
     g.Concat: verify_selection,
-    g.Subsample: verify_selection,
+    g.Subsample: verify_sum_pool,
     g.PadChannels: verify_selection,
 }
 

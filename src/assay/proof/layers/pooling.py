@@ -1,6 +1,6 @@
 """Sum pooling (average pooling keeps its divisor in the scale), and max pooling.
 
-Sum pooling is a sum over windows with all weights 1 (`windows`).
+Sum pooling is a sum over windows with all weights 1 (`windows`); subsampling is one with windows of one place.
 
 Max pooling. For places (a, b) of the window, D_ab = max − x_ab, where what lies outside the picture counts as the
 lowest possible value, and D = 0 in the padding of either. The lookups prove D ≥ 0 everywhere and leave a claim on D̃.
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from assay.integer.graph import MaxPool, SumPool
+from assay.integer.graph import MaxPool, Subsample, SumPool
 from assay.proof.claims import TensorClaim
 from assay.proof.errors import VerificationError
 from assay.proof.field import ONE, ZERO, Element, Words
@@ -31,19 +31,19 @@ from assay.proof.tensors import elements
 from assay.proof.transcript import ProverChannel, VerifierChannel
 
 
-def _sum_kernels(plan: Plan, position: int, node: SumPool, point: list[list[Element]]) -> tuple[Words, Words]:
+def _sum_kernels(plan: Plan, position: int, node: SumPool | Subsample, point: list[list[Element]]) -> tuple[Words, Words]:
     rows, columns = axes(node, plan.shape(node.input), plan.shape(position))
     return spread(rows, point[2], ones(rows.taps)), spread(columns, point[3], ones(columns.taps))
 
 
-def prove_sum_pool(prover: Proving, position: int, node: SumPool, claim: TensorClaim) -> None:
+def prove_sum_pool(prover: Proving, position: int, node: SumPool | Subsample, claim: TensorClaim) -> None:
     """Reduce a claim on the output to one on the input."""
     point = split(claim.point, prover.plan.shape(position))
     kernels = _sum_kernels(prover.plan, position, node, point)
     prove_window_sum(prover, node.input, (point[0], point[1]), kernels, claim.value)
 
 
-def verify_sum_pool(verifier: Verifying, position: int, node: SumPool, claim: TensorClaim) -> None:
+def verify_sum_pool(verifier: Verifying, position: int, node: SumPool | Subsample, claim: TensorClaim) -> None:
     """The other side."""
     point = split(claim.point, verifier.plan.shape(position))
     kernels = _sum_kernels(verifier.plan, position, node, point)
@@ -58,7 +58,7 @@ class _Windows:
         shape = plan.shape(position)
         parts = split(claim.point, (*node.kernel, *shape))
         self.places, self.batch, self.channel = parts[:2], parts[2], parts[3]
-        self.outputs, self.maximum_point = parts[4:], claim.point[len(parts[0]) + len(parts[1]) :]
+        self.maximum_point = claim.point[len(parts[0]) + len(parts[1]) :]
         rows, columns = axes(node, self.given, shape)
         self.kernels = (
             spread(rows, parts[4], eq_table(parts[0])),
@@ -74,16 +74,6 @@ class _Windows:
     def pictures(self, claim: TensorClaim, maximum: Element) -> Element:
         """What Σ K(u) K(v) X̃ must be."""
         return self.inside * maximum - self.constant - claim.value
-
-    def direct_point(self) -> list[Element] | None:
-        """Where windows of 2ᵏ by 2ᵏ tile the picture, window and place are the bits of a row: X̃ at one point."""
-        node, (height, width) = self.node, self.given[2:]
-        plain = node.kernel == node.stride and not any(node.padding) and node.dilation == (1, 1)
-        whole = height % node.kernel[0] == 0 and width % node.kernel[1] == 0
-        if not (plain and whole and all(k & (k - 1) == 0 for k in node.kernel)):
-            return None
-        (rows, columns), (a, b) = self.outputs, self.places
-        return [*self.batch, *self.channel, *rows, *a, *columns, *b]
 
 
 def _total(table: Words) -> Element:
@@ -124,11 +114,7 @@ def _prove_windows(prover: Proving, position: int, node: MaxPool, claim: TensorC
     prover.channel.say([maximum])
     prover.claims.on_tensor(position, parts.maximum_point, maximum)
     total = parts.pictures(claim, maximum)
-    direct = parts.direct_point()
-    if direct is not None:
-        prover.claims.on_tensor(node.input, direct, total)
-    else:
-        prove_window_sum(prover, node.input, (parts.batch, parts.channel), parts.kernels, total)
+    prove_window_sum(prover, node.input, (parts.batch, parts.channel), parts.kernels, total)
 
 
 def verify_max_pool(verifier: Verifying, position: int, node: MaxPool, windows: TensorClaim) -> None:
@@ -153,8 +139,4 @@ def _verify_windows(verifier: Verifying, position: int, node: MaxPool, claim: Te
     (maximum,) = verifier.channel.hear(1)
     verifier.claims.on_tensor(position, parts.maximum_point, maximum)
     total = parts.pictures(claim, maximum)
-    direct = parts.direct_point()
-    if direct is not None:
-        verifier.claims.on_tensor(node.input, direct, total)
-    else:
-        verify_window_sum(verifier, node.input, (parts.batch, parts.channel), parts.kernels, total)
+    verify_window_sum(verifier, node.input, (parts.batch, parts.channel), parts.kernels, total)

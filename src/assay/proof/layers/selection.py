@@ -1,4 +1,4 @@
-"""Operations that move values without changing them: flatten, concatenate, subsample, pad channels.
+"""Operations that move values without changing them: flatten, concatenate, pad channels.
 
 Output place j holds input place g(j), or zero. For a claim at (r_b, r):
 
@@ -7,7 +7,6 @@ Output place j holds input place g(j), or zero. For a claim at (r_b, r):
 1. The prover says the sum over each input, where there are several.
 2. A sum-check over i for each leads to ρ; the prover says X̃(r_b, ρ), the verifier finds Ẽ(ρ) in one pass.
 
-Where the bits of g(j) are bits of j (`_relabelled`), the claim moves to another point and nothing is said.
 Soundness error: 2·log₂(values of a picture)/p² an input.
 """
 
@@ -15,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from assay.integer.graph import Concat, Flatten, PadChannels, Subsample
+from assay.integer.graph import Concat, Flatten, PadChannels
 from assay.proof.claims import TensorClaim
 from assay.proof.errors import VerificationError
 from assay.proof.field import ZERO, Element, Words, dot, unpack
@@ -24,7 +23,7 @@ from assay.proof.parties import Proving, Verifying
 from assay.proof.plan import Plan
 from assay.proof.sumcheck import prove_pair, verify_pair
 
-Selection = Flatten | Concat | Subsample | PadChannels
+Selection = Flatten | Concat | PadChannels
 
 
 def _cropped(point: list[Element], shape: tuple[int, ...]) -> Words:
@@ -44,35 +43,11 @@ def _pulled_back(node: Selection, which: int, at: Words, shapes: list[tuple[int,
             return at[start : start + shape[0]]
         case PadChannels(before=before):
             return at[before : before + shape[0]]
-        case Subsample(stride=(down, right)):
-            out = np.zeros((*shape, 2), np.uint64)
-            out[:, ::down, ::right] = at
-            return out
-
-
-def _relabelled(plan: Plan, position: int, node: Selection, claim: TensorClaim) -> TensorClaim | None:
-    """The claim on the input, where its place is spelt with the bits of the output's."""
-    given, shape = plan.shape(node.inputs[0]), plan.shape(position)
-    parts = split(claim.point, shape)
-    match node:
-        case Flatten() if all(size & (size - 1) == 0 for size in given[2:]):
-            return claim
-        case Subsample(stride=stride) if all(
-            s & (s - 1) == 0 and variables(given[k]) == variables(shape[k]) + variables(s)
-            for k, s in zip((2, 3), stride, strict=True)
-        ):
-            zeros = [[ZERO] * variables(s) for s in stride]
-            return TensorClaim((*parts[0], *parts[1], *parts[2], *zeros[0], *parts[3], *zeros[1]), claim.value)
-        case _:
-            return None
 
 
 def prove_selection(prover: Proving, position: int, node: Selection, claim: TensorClaim) -> None:
     """Reduce a claim on the output to one on each input."""
     plan = prover.plan
-    if moved := _relabelled(plan, position, node, claim):
-        prover.claims.on_tensor(node.inputs[0], moved.point, moved.value)
-        return
     batch_point, at, shapes = _bound(plan, position, node, claim)
     pictures = [combine(prover.values[source].reshape(plan.batch, -1), eq_table(batch_point)) for source in node.inputs]
     weights = [_pulled_back(node, k, at, shapes).reshape(-1, 2) for k in range(len(shapes))]
@@ -89,9 +64,6 @@ def prove_selection(prover: Proving, position: int, node: Selection, claim: Tens
 def verify_selection(verifier: Verifying, position: int, node: Selection, claim: TensorClaim) -> None:
     """The other side."""
     plan = verifier.plan
-    if moved := _relabelled(plan, position, node, claim):
-        verifier.claims.on_tensor(node.inputs[0], moved.point, moved.value)
-        return
     batch_point, at, shapes = _bound(plan, position, node, claim)
     totals = verifier.channel.hear(len(shapes)) if len(shapes) > 1 else [claim.value]
     if sum(totals, ZERO) != claim.value:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assay.integer.graph import Conv2d, MaxPool, SumPool
+from assay.integer.graph import Conv2d, MaxPool, Subsample, SumPool
 from assay.proof.errors import VerificationError
 from assay.proof.field import Element, Words, add, ext_mul, kernel, pack
 from assay.proof.multilinear import (
@@ -47,12 +47,16 @@ class Axis:
     padding: int
 
 
-def axes(node: Conv2d | SumPool | MaxPool, given: tuple[int, ...], shape: tuple[int, ...]) -> tuple[Axis, Axis]:
+def axes(node: Conv2d | SumPool | MaxPool | Subsample, given: tuple[int, ...], shape: tuple[int, ...]) -> tuple[Axis, Axis]:
     """Rows and columns; `given` and `shape` are those of input and output, ending in height and width."""
-    kernel = node.weight.shape[2:] if isinstance(node, Conv2d) else node.kernel
-    dilation = (1, 1) if isinstance(node, SumPool) else node.dilation
+    if isinstance(node, Subsample):
+        kernel: tuple[int, ...] = (1, 1)
+    else:
+        kernel = node.weight.shape[2:] if isinstance(node, Conv2d) else node.kernel
+    dilation = node.dilation if isinstance(node, Conv2d | MaxPool) else (1, 1)
+    padding = (0, 0, 0, 0) if isinstance(node, Subsample) else node.padding
     rows, columns = (
-        Axis(given[k - 2], shape[k - 2], kernel[k], node.stride[k], dilation[k], node.padding[2 * k]) for k in (0, 1)
+        Axis(given[k - 2], shape[k - 2], kernel[k], node.stride[k], dilation[k], padding[2 * k]) for k in (0, 1)
     )
     return rows, columns
 

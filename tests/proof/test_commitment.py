@@ -43,7 +43,9 @@ def test_a_tree_proves_any_set_of_leaves_and_no_other_leaf(depth: int, data: st.
     siblings = b"".join(tree.siblings(chosen))
     merkle.check_leaves(tree.root, depth, opened, io.BytesIO(siblings).read)
     with pytest.raises(VerificationError):
-        merkle.check_leaves(tree.root, depth, opened | {chosen[0]: merkle.leaf_hash(b"another")}, io.BytesIO(siblings).read)
+        merkle.check_leaves(
+            tree.root, depth, opened | {chosen[0]: merkle.leaf_hash(b"another")}, io.BytesIO(siblings).read
+        )
 
 
 def test_an_inner_node_cannot_stand_for_a_leaf() -> None:

@@ -6,6 +6,7 @@ from assay.bench import (
     badnets,
     classic,
     classic_speed,
+    fuzzing,
     integer,
     private_linear,
     proof,
@@ -31,5 +32,6 @@ TABLES: dict[str, Table] = {
     "safetynets-speed": classic_speed.RATIOS,
     "proof": proof.PROOF,
     "private-linear": private_linear.PRIVATE_LINEAR,
+    "receipts": fuzzing.RECEIPTS,
 }
 """The names of the command line."""

@@ -99,7 +99,9 @@ def lookup_terms(values: Sequence[tuple[int, range]], rows: int, fractions: int)
         full.update({group: (1 << bits) // len(groups) for group in groups})
     n = variables(fractions)
     return [
-        _field("lookups: rows mixed and inverted at random", max(full.values()) + 2 * rows, "values a group + 2 × rows"),
+        _field(
+            "lookups: rows mixed and inverted at random", max(full.values()) + 2 * rows, "values a group + 2 × rows"
+        ),
         _field("lookups: fractions added", 3 * n * (n - 1) // 2 + 2 * n, "3n(n − 1)/2 + 2n"),
     ]
 

@@ -31,7 +31,9 @@ from assay.proof.tensors import elements
 from assay.proof.transcript import ProverChannel, VerifierChannel
 
 
-def _sum_kernels(plan: Plan, position: int, node: SumPool | Subsample, point: list[list[Element]]) -> tuple[Words, Words]:
+def _sum_kernels(
+    plan: Plan, position: int, node: SumPool | Subsample, point: list[list[Element]]
+) -> tuple[Words, Words]:
     rows, columns = axes(node, plan.shape(node.input), plan.shape(position))
     return spread(rows, point[2], ones(rows.taps)), spread(columns, point[3], ones(columns.taps))
 

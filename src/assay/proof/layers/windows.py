@@ -47,7 +47,9 @@ class Axis:
     padding: int
 
 
-def axes(node: Conv2d | SumPool | MaxPool | Subsample, given: tuple[int, ...], shape: tuple[int, ...]) -> tuple[Axis, Axis]:
+def axes(
+    node: Conv2d | SumPool | MaxPool | Subsample, given: tuple[int, ...], shape: tuple[int, ...]
+) -> tuple[Axis, Axis]:
     """Rows and columns; `given` and `shape` are those of input and output, ending in height and width."""
     if isinstance(node, Subsample):
         kernel: tuple[int, ...] = (1, 1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import random
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from assay.bench.fuzzing import Victim, victims
+from assay.bench.mutation import mutate
 from assay.integer import IntegerNetwork
 from assay.integer.files import to_bytes
 from assay.proof import HiddenNetwork, Receipt, VerificationError, prove, standalone, verify
@@ -38,10 +42,11 @@ def test_it_accepts_every_honest_receipt(any_network: IntegerNetwork, pictures: 
     assert alone(receipt.to_bytes(), any_network, x, nonce) == answer.tolist()
 
 
+@pytest.mark.parametrize("name", ["perceptron", "convolutional", "residual", "classic"])
 def test_it_accepts_receipts_of_committed_weights(
-    named_network: Callable[[str], IntegerNetwork], pictures: Pictures, nonce: bytes
+    name: str, named_network: Callable[[str], IntegerNetwork], pictures: Pictures, nonce: bytes
 ) -> None:
-    network = named_network("perceptron")
+    network = named_network(name)
     hidden, x = HiddenNetwork(network), pictures(network, 1)
     answer, receipt = prove(network, x, nonce=nonce, hidden=hidden)
     parsed = standalone.read_receipt(receipt.to_bytes())
@@ -80,3 +85,71 @@ def test_both_verifiers_reject_the_same_receipts(
     with pytest.raises(standalone.Rejected) as slow:
         alone(data, network, x, nonce)
     assert isinstance(slow.value, standalone.Unreadable) == (fast.value.exit_code == 2)
+
+
+def test_it_accepts_receipts_of_many_groups_of_lookups(
+    named_network: Callable[[str], IntegerNetwork], pictures: Pictures, nonce: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assay.proof.blocks.GROUP_BITS", 8)
+    monkeypatch.setattr(standalone, "GROUP_BITS", 8)
+    network = named_network("perceptron")
+    x, hidden = pictures(network, 40), HiddenNetwork(network)
+    answer, receipt = prove(network, x, nonce=nonce)
+    assert alone(receipt.to_bytes(), network, x, nonce) == answer.tolist()
+    answer, receipt = prove(network, x, nonce=nonce, hidden=hidden)
+    assert standalone.verify(standalone.read_receipt(receipt.to_bytes()), None, hidden.digest) == answer.tolist()
+
+
+def verdict(check: Callable[[], object]) -> int:
+    """0 accepted, 1 rejected, 2 unreadable."""
+    try:
+        check()
+    except VerificationError as error:
+        return error.exit_code
+    except standalone.Rejected as error:
+        return 2 if isinstance(error, standalone.Unreadable) else 1
+    return 0
+
+
+def compared(victim: Victim, mutants: int, seed: int) -> Counter[tuple[str, int, int]]:
+    """How often (kind of mutation, verdict of the fast verifier, verdict of the stand-alone one) was met."""
+    rng, seen = random.Random(seed), Counter[tuple[str, int, int]]()
+    model, commitment = victim.known.get("model"), victim.known.get("commitment")
+    data = None if model is None else to_bytes(model)
+    for _ in range(mutants):
+        kind, mutant = mutate(victim.receipt, rng)
+        network = None if data is None else standalone.read_network(data)
+        fast = verdict(lambda mutant=mutant: victim.verify(mutant, trusting=True))
+        slow = verdict(
+            lambda mutant=mutant, n=network: standalone.verify(standalone.read_receipt(mutant), n, commitment)
+        )
+        seen[kind, fast, slow] += 1
+    return seen
+
+
+@pytest.mark.parametrize("name", ["quantised", "committed", "squares"])
+@pytest.mark.parametrize("mutants", [150, pytest.param(4000, marks=pytest.mark.slow)])
+def test_both_verifiers_give_the_same_verdict_on_changed_receipts(name: str, mutants: int) -> None:
+    victim = victims()[name]
+    commitment = victim.known.get("commitment")
+    network = None if commitment else standalone.read_network(to_bytes(victim.known["model"]))
+    assert standalone.verify(standalone.read_receipt(victim.receipt), network, commitment)
+    seen = compared(victim, mutants, seed=mutants)
+    assert {(fast, slow) for _, fast, slow in seen} == {(1, 1), (2, 2)}
+    assert {kind for kind, fast, _ in seen if fast == 1} >= {"bytes", "elements", "fields"}
+
+
+def test_it_has_at_most_800_lines_of_code() -> None:
+    """Neither blank nor documentation."""
+    source = Path(standalone.__file__).read_text()
+    said = {
+        line
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        for line in range(node.lineno, (node.end_lineno or 0) + 1)
+    }
+    lines = source.splitlines()
+    code = [
+        k for k, line in enumerate(lines, 1) if line.strip() and not line.lstrip().startswith("#") and k not in said
+    ]
+    assert len(code) <= 800

@@ -29,11 +29,11 @@ import numpy as np
 
 from assay.proof.errors import VerificationError
 from assay.proof.field import ONE, ZERO, Element, I, P, Words, add, ext_mul, kernel, pack, products, sums
-from assay.proof.merkle import HASH_BYTES, MerkleTree, check_leaves, leaf_hash
+from assay.proof.merkle import MerkleTree, check_leaves, leaf_hash
 from assay.proof.multilinear import Point, at, combine, combine_elements, eq, eq_table, evaluate, variables
 from assay.proof.reed_solomon import EXPANSION_BITS, encode, encode_one
 from assay.proof.sumcheck import prove_pair, verify_pair
-from assay.proof.transcript import ELEMENT_BYTES, ProverChannel, VerifierChannel, to_bytes
+from assay.proof.transcript import ProverChannel, VerifierChannel, to_bytes
 
 QUERIES = 154
 """Columns opened: 154 · 0.678 = 104.4 bits."""
@@ -80,7 +80,7 @@ class Layout:
 
     @property
     def gap(self) -> int:
-        """Points z_row, of p² in all, at which a matrix far from all codewords may look close to one; an upper bound."""
+        """Points z_row, of p² in all, at which a matrix far from all codewords may look close to one, at most."""
         return variables(self.rows) * self.codeword
 
 

@@ -2,7 +2,7 @@
 
 The commitment names architecture and weights: c = SHA-256("assay/weights/1" ‖ length ‖ architecture ‖ Merkle root). The
 committed vector holds, for each layer, one matrix (out, in) per place of the kernel, and each bias as two limbs of 16
-bits, b = l₀ + 2¹⁶·l₁ − 2³¹. A convolution in groups has (group, out, in) in the place of (out, in); see `grouped_weights`.
+bits, b = l₀ + 2¹⁶·l₁ − 2³¹. A convolution in groups has (group, out, in) for (out, in), see `grouped_weights`.
 
 What bounds the weights of a network one holds means nothing for weights one cannot see: 2^60 is a field element too. So
 a commitment comes with a proof that every weight is in [−128, 127] and every limb in [0, 2¹⁶): LogUp, as in `lookup`.
@@ -40,8 +40,8 @@ from assay.proof.commitment import Claim, Committed, Layout, Term, layout_for, v
 from assay.proof.errors import UnprovableError, UnreadableReceipt, VerificationError
 from assay.proof.field import ONE, ZERO, Element, Words, from_integers, pack, sums, unpack
 from assay.proof.fraction_sum import prove_zero_sum, verify_zero_sum
-from assay.proof.multilinear import Point, at, below, combine, eq_table, index_sum, split, variables
 from assay.proof.grouped_weights import prove_grouped, verify_grouped
+from assay.proof.multilinear import Point, at, below, combine, eq_table, index_sum, split, variables
 from assay.proof.plan import Architecture, is_looked_up, reaches
 from assay.proof.tensors import Ints, padded
 from assay.proof.transcript import ProverChannel, Reader, Recorder, VerifierChannel
@@ -152,7 +152,7 @@ class WeightPlan:
 
     @cached_property
     def lookups(self) -> Grouped:
-        """The committed vector: weights of a layer's tap, low and high limb of a layer's bias, counts of both tables."""
+        """The committed vector: a layer's weights a tap, low and high limbs of its bias, counts of both tables."""
         wanted: list[tuple[Name, int]] = []
         for position, node in self.layers:
             bits = sum(variables(size) for size in matrix_shape(node))

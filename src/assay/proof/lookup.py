@@ -15,8 +15,8 @@ Soundness error, beside that of the sum, for at most N values a group and tables
 in no table. Its mixture meets that of a table row, a linear polynomial in β and γ that is not zero, with probability
 1/p² each: T/p². If it meets none, the sum over its group, as a function of its α, has a pole there and so is no
 constant: it takes the value that the other groups leave for at most N + T of the p² values of α, which is drawn
-independently of all others. No multiplicity vanishes mod p, because there are fewer than p values. A denominator that is
-zero makes the verifier reject.
+independently of all others. No multiplicity vanishes mod p, because there are fewer than p values. A denominator that
+is zero makes the verifier reject.
 """
 
 from __future__ import annotations

@@ -5,13 +5,15 @@
 It accepts exactly the receipts that `assay verify` accepts, those of committed weights (--commitment) among them; to
 accept a commitment itself, which shows once that weights are in range, is left to `assay commit --accept`. It checks
 that the outputs in the receipt are what this integer network gives on these pictures, and never runs the network.
+VGG-16 on one picture takes it 4.6 s of an EPYC core with Python 3.11, where `assay verify` takes 40 ms.
 
-How a proof goes. A tensor, padded to a power of two along each axis, is the values on {0,1}ⁿ of one polynomial of degree
-1 in each of n variables, its extension. A *claim* says what the extension is at a point. The verifier makes the first
-claim itself, from the outputs, at a point that the prover could not foresee. Each layer turns a claim on its output into
-claims on its inputs by a *sum-check*: the sum of products that a layer computes becomes, a variable at a time, the
-product at one random point. At the picture the verifier looks for itself. What is no sum of products (rounding,
-clamping, maxima) the prover *committed* to before, and *lookups* show that all of it is in tables of what is allowed.
+How a proof goes. A tensor, padded to a power of two along each axis, is the values on {0,1}ⁿ of one polynomial of
+degree 1 in each of n variables, its extension. A *claim* says what the extension is at a point. The verifier makes the
+first claim itself, from the outputs, at a point that the prover could not foresee. Each layer turns a claim on its
+output into claims on its inputs by a *sum-check*: the sum of products that a layer computes becomes, a variable at a
+time, the product at one random point. At the picture the verifier looks for itself. What is no sum of products
+(rounding, clamping, maxima) the prover *committed* to before, and *lookups* show that it is in tables of what is
+allowed.
 Sources and soundness are in the modules of `assay.proof` that are named below.
 
 Exit codes: 0 accepted, 1 rejected, 2 unreadable.
@@ -31,11 +33,12 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from operator import mul
+from pathlib import Path
 from typing import Any, NamedTuple
 
 P = (1 << 61) - 1
 LARGEST = (P - 1) // 2
-QUERIES, MAX_GAP = 154, 1 << 20
+QUERIES, MAX_GAP, GROUP_BITS = 154, 1 << 20, 20
 
 Node = dict[str, Any]
 Shape = tuple[int, ...]
@@ -85,6 +88,9 @@ class E:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, E) and (self.real, self.imag) == (other.real, other.imag)
 
+    def itself(self) -> E:
+        return self
+
     def conjugate(self) -> E:
         return E(self.real, -self.imag)
 
@@ -94,7 +100,7 @@ class E:
 
 Point = list[E]
 Claim = tuple[Point, E]
-ZERO, ONE, I = E(0), E(1), E(0, 1)
+ZERO, ONE = E(0), E(1)
 HALF, ROOT = E(2).inverse(), E(4, 1) ** ((P * P - 1) >> 62)  # ROOT has the order 2**62
 
 
@@ -201,8 +207,8 @@ def prefix(point: Point, count: int) -> tuple[E, E]:
     """Σ eq(point, j) and Σ j·eq(point, j) over all j < count: "is below count", and "the index, if below", extended."""
     if count <= 0:
         return ZERO, ZERO
-    if not point:
-        return ONE, ZERO
+    if count >= 1 << len(point):
+        return ONE, sum((r * (1 << k) for k, r in enumerate(reversed(point))), ZERO)
     r, rest, half = point[0], point[1:], 1 << (len(point) - 1)
     inside, index = prefix(rest, min(count, half))
     beyond, index_beyond = prefix(rest, min(count, 2 * half) - half)
@@ -234,7 +240,7 @@ def interpolate(values: list[E], x: E) -> E:
 
 
 def sum_check(reader: Reader, total: E, n: int) -> Claim:
-    """total = Σ a(x)·b(x) over {0,1}ⁿ: the point, and what a·b must be there. A round says g(0), g(2) of a quadratic."""
+    """total = Σ a(x)·b(x) over {0,1}ⁿ: the point, and what a·b must be there. A round says g(0), g(2) of its g."""
     point: Point = []
     for _ in range(n):
         g0, g2 = reader.hear(2)
@@ -265,10 +271,9 @@ Opening = tuple[list[tuple[int, Point, E]], E]
 def layout(size: int) -> tuple[int, int]:
     """The matrix of a committed vector: `rows` of 2·2**bits values, for a small opening and a small enough gap."""
     bits = 0
-    rows = lambda: -(-size // (2 << bits))  # noqa: E731
-    while 2 * (2 << bits) ** 2 < QUERIES * size and variables(rows()) * (8 << bits) <= MAX_GAP:
+    while 2 * (2 << bits) ** 2 < QUERIES * size and variables(-(-size // (2 << bits))) * (8 << bits) <= MAX_GAP:
         bits += 1
-    return bits, rows()
+    return bits, -(-size // (2 << bits))
 
 
 def check_leaves(reader: Reader, root: bytes, depth: int, known: dict[int, bytes]) -> None:
@@ -282,9 +287,9 @@ def check_leaves(reader: Reader, root: bytes, depth: int, known: dict[int, bytes
 
 
 def encoded(message: list[E], bits: int, places: list[int]) -> list[E]:
-    """A Reed–Solomon codeword at some places: the polynomial with these 2**bits coefficients, at roots of order 4·2**bits.
+    """A Reed–Solomon codeword at some places: a polynomial's values at roots of unity of order 4·2**bits.
 
-    They stand in four cosets, each in bit-reversed order.
+    The message is its 2**bits coefficients. The roots stand in four cosets, each in bit-reversed order.
     """
     size, found = 4 << bits, []
     roots = powers(ROOT ** (1 << (60 - bits)), size)
@@ -314,8 +319,11 @@ def verify_openings(reader: Reader, root: bytes, size: int, claims: list[Opening
     leaves = {place: hashlib.sha256(b"\x00" + column).digest() for place, column in zip(places, columns)}
     check_leaves(reader, root, bits + 2, leaves)
     opened, row_weights = [elements(column) for column in columns], eq_table(row_point)
-    for turn in (lambda x: x, E.conjugate):
-        combined, turned = [turn(a) + I * turn(b) for a, b in zip(real, imaginary)], [turn(w) for w in row_weights]
+    for turn in (E.itself, E.conjugate):
+        combined, turned = (
+            [turn(a) + E(0, 1) * turn(b) for a, b in zip(real, imaginary)],
+            [turn(w) for w in row_weights],
+        )
         good = encoded(combined, bits, places) == [dot(column, turned) for column in opened]
         need(good, "an opened column disagrees with the combined row")
     table = eq_table(inner)
@@ -347,7 +355,11 @@ def whole_numbers(code: str, data: bytes, shape: Iterable[int]) -> Tensor:
 
 
 def in_bytes(values: Iterable[int]) -> bytes:
-    return b"".join(value.to_bytes(8, "little", signed=True) for value in values)
+    """Eight bytes each, little-endian."""
+    words = array("q", values)
+    if sys.byteorder == "big":
+        words.byteswap()
+    return words.tobytes()
 
 
 def read_network(data: bytes) -> tuple[list[Node], bytes, bytes]:
@@ -427,16 +439,16 @@ def reach_of(node: Node, given: list[int]) -> int:
     """The largest magnitude that values can have, from the sizes of weights and biases alone."""
     match node["op"]:
         case "input" | "requantise":
-            return max(-node["low"], node["high"])
+            return max(-int(node["low"]), int(node["high"]))
         case "offset":
-            return given[0] + node["value"].reach
+            return given[0] + int(node["value"].reach)
         case "conv2d" | "linear":
             _, inner, *kernel = node["weight"].shape
-            return (prod(kernel) << variables(inner)) * node["weight"].reach * given[0] + node["bias"].reach
+            return (prod(kernel) << variables(inner)) * int(node["weight"].reach) * given[0] + int(node["bias"].reach)
         case "add":
             return sum(reach << shift for reach, shift in zip(given, node["shifts"]))
         case "sum-pool":
-            return given[0] * prod(node["kernel"])
+            return given[0] * prod(kernel_of(node))
         case "square":
             return given[0] ** 2
         case _:
@@ -465,8 +477,11 @@ def locate(block: Block, point: Point) -> tuple[E, Point]:
 def groups_of(values: list[tuple[Name, int]]) -> tuple[dict[Name, range], int]:
     """Which groups of 2**20 looked-up values each block belongs to; variables of the number of groups."""
     blocks, size = placed(values)
-    groups = {name: (offset >> 20, 1 << max(0, bits - 20)) for name, (offset, bits) in blocks.items()}
-    return {name: range(k, k + n) for name, (k, n) in groups.items()}, variables(max(1, -(-size >> 20)))
+    groups = {}
+    for name, (offset, bits) in blocks.items():
+        first = offset >> GROUP_BITS
+        groups[name] = range(first, first + (1 << max(0, bits - GROUP_BITS)))
+    return groups, variables(max(1, -(-size >> GROUP_BITS)))
 
 
 class Table:
@@ -685,7 +700,7 @@ class Verifier:
         return product(below(part, side) for part, side in zip(parts[:1] + parts[2:], sides))
 
     def weighted(self, k: int, point: Point, value: E) -> None:
-        """Linear layers, and convolutions: first a sum over channels and places of the kernel, then over the picture."""
+        """Linear layers, and convolutions: a sum over channels and places of the kernel, then over the picture."""
         node, plan = self.plan.nodes[k], self.plan
         source, parts = node["input"], split(point, plan.shape(k))
         rest = value - self.everywhere(k, parts) * self.weights.bias(self.reader, k, parts[1])
@@ -816,7 +831,7 @@ class PublicWeights:
         bound = [
             dot(values[j * width + c : (j + size) * width : width], table[j:]) for j in starts for c in range(width)
         ]
-        return fold(bound, (groups * inner, *kernel), sum(columns, []))
+        return fold(bound, (groups * inner, *kernel), [r for part in columns for r in part])
 
     def bias(self, reader: Reader, k: int, rows: Point) -> E:
         return fold(self.nodes[k]["bias"].values, self.nodes[k]["bias"].shape, rows)
@@ -882,27 +897,29 @@ class CommittedWeights:
 FIELDS = {"format": str, "version": int, "model": bytes, "architecture": bytes, "weights_root": bytes}
 FIELDS |= {"intervals": list, "queries": int, "batch": int, "nonce": bytes, "inputs": bytes, "outputs": bytes}
 FIELDS |= {"proof": bytes}
-SIZED: dict[type, tuple[int, int, str, int]] = {bytes: (0, 0, "BHI", 0xC4), str: (0xA0, 32, "BHI", 0xD9)}
-SIZED |= {list: (0x90, 16, "HI", 0xDC)}
-"""Tag and limit of the short form, the forms of longer lengths, and the tag of the first of them."""
+FORMS = dict(zip(range(0xC4, 0xC7), "BHI")) | dict(zip(range(0xCC, 0xD4), "BHIQbhiq"))
+FORMS |= dict(zip(range(0xD9, 0xDE), "BHIHI"))
+"""How the number behind a tag is written; it is one itself (CC to D3), or the length of bytes, of a text, of a list."""
 
 
 def pack(value: Any) -> bytes:
+    """The shortest encoding."""
     if isinstance(value, int):
-        return struct.pack("b", value) if -32 <= value < 128 else tagged(value, "BHIQbhiq", 0xCC)
-    short, limit, forms, first = SIZED[type(value)]
-    body = (
-        b"".join(map(pack, value)) if isinstance(value, list) else value if isinstance(value, bytes) else value.encode()
-    )
-    size = len(value) if isinstance(value, list) else len(body)
-    return (bytes([short | size]) if size < limit else tagged(size, forms, first)) + body
+        return struct.pack("b", value) if -32 <= value < 128 else tagged(value, range(0xCC, 0xD4))
+    if isinstance(value, list):
+        head = bytes([0x90 + len(value)]) if len(value) < 16 else tagged(len(value), range(0xDC, 0xDE))
+        return head + b"".join(map(pack, value))
+    if isinstance(value, bytes):
+        return tagged(len(value), range(0xC4, 0xC7)) + bytes(value)
+    text: bytes = value.encode()
+    return (bytes([0xA0 + len(text)]) if len(text) < 32 else tagged(len(text), range(0xD9, 0xDC))) + text
 
 
-def tagged(value: int, forms: str, first: int) -> bytes:
-    """A number in the first of these forms that holds it, behind the tag of that form."""
-    for tag, form in enumerate(forms, first):
+def tagged(value: int, tags: range) -> bytes:
+    """A number in the first of these forms that holds it, behind its tag."""
+    for tag in tags:
         try:
-            return bytes([tag]) + struct.pack(">" + form, value)
+            return bytes([tag]) + struct.pack(">" + FORMS[tag], value)
         except struct.error:
             continue
     raise ValueError("a number beyond 64 bits")
@@ -911,31 +928,24 @@ def tagged(value: int, forms: str, first: int) -> bytes:
 def unpack(data: bytes, place: int = 0) -> tuple[Any, int]:
     """The value at `place`, and where it ends."""
     tag, place = data[place], place + 1
+    number = tag & (0x0F if tag < 0xA0 else 0x1F)
+    if tag in FORMS:
+        number = struct.unpack_from(">" + FORMS[tag], data, place)[0]
+        place += struct.calcsize(FORMS[tag])
     if tag < 0x80 or tag >= 0xE0:
         return tag - 256 * (tag >= 0xE0), place
-    for kind, (short, limit, forms, first) in ({int: (0, 0, "BHIQbhiq", 0xCC)} | SIZED).items():
-        if first <= tag < first + len(forms):
-            form = ">" + forms[tag - first]
-            size, place = struct.unpack_from(form, data, place)[0], place + struct.calcsize(form)
-        elif short <= tag < short + limit:
-            size = tag - short
-        else:
-            continue
-        return (size, place) if kind is int else unpack_body(kind, data, place, size)
-    raise ValueError(f"a value of kind {tag:#x}")
-
-
-def unpack_body(kind: type, data: bytes, place: int, size: int) -> tuple[Any, int]:
-    if size > len(data) - place:
-        raise ValueError("a length beyond the end")
-    if kind is not list:
-        raw = data[place : place + size]
-        return (raw if kind is bytes else raw.decode()), place + size
-    entries = []
-    for _ in range(size):
-        entry, place = unpack(data, place)
-        entries.append(entry)
-    return entries, place
+    if 0xCC <= tag < 0xD4:
+        return number, place
+    if number > len(data) - place or not (tag in FORMS or 0x90 <= tag < 0xC0):
+        raise ValueError(f"a value of kind {tag:#x}, or a length beyond the end")
+    if tag < 0xA0 or tag > 0xDB:
+        entries = []
+        for _ in range(number):
+            entry, place = unpack(data, place)
+            entries.append(entry)
+        return entries, place
+    raw = data[place : place + number]
+    return (raw if 0xC4 <= tag < 0xC7 else raw.decode()), place + number
 
 
 def read_receipt(data: bytes) -> dict[str, Any]:
@@ -1016,7 +1026,7 @@ def tensor_of(data: bytes, code: str, shape: Shape) -> Tensor:
     return whole_numbers(code, data, shape)
 
 
-def read_npz(path: str) -> Tensor:
+def read_npz(path: Path) -> Tensor:
     """The array `x` of an .npz file."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -1032,34 +1042,28 @@ def read_npz(path: str) -> Tensor:
         raise Unreadable(f"{path} does not hold pictures: {error}") from error
 
 
-def read_file(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise Unreadable(f"{path} cannot be read: {error.strerror}") from error
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Read files, verify, print the verdict."""
     parser = argparse.ArgumentParser(description="Verify a receipt of Assay with Python's standard library alone.")
-    parser.add_argument("receipt")
+    parser.add_argument("receipt", type=Path)
     known, asked, fresh = (parser.add_mutually_exclusive_group(required=True) for _ in range(3))
-    known.add_argument("--model", help="the network, net.assay")
+    known.add_argument("--model", type=Path, help="the network, net.assay")
     known.add_argument("--commitment", type=bytes.fromhex, help="or the commitment to it that you accepted, in hex")
-    asked.add_argument("--inputs", help="your own pictures: an .npz with x")
+    asked.add_argument("--inputs", type=Path, help="your own pictures: an .npz with x")
     asked.add_argument("--trust-receipt-inputs", action="store_true", help="take the pictures from the receipt")
     fresh.add_argument("--nonce", type=bytes.fromhex, help="the nonce that you drew, in hex")
     fresh.add_argument("--allow-replay", action="store_true", help="do not compare the nonce")
     given = parser.parse_args(arguments)
     try:
-        network = read_network(read_file(given.model)) if given.model else None
+        network = read_network(given.model.read_bytes()) if given.model else None
         pictures = read_npz(given.inputs) if given.inputs else None
-        outputs = verify(read_receipt(read_file(given.receipt)), network, given.commitment, pictures, given.nonce)
+        outputs = verify(read_receipt(given.receipt.read_bytes()), network, given.commitment, pictures, given.nonce)
+    except (OSError, Unreadable) as error:
+        print(f"unreadable: {error}")
+        return 2
     except Rejected as error:
-        unreadable = isinstance(error, Unreadable)
-        print(f"{'unreadable' if unreadable else 'rejected'}: {error}")
-        return 2 if unreadable else 1
+        print(f"rejected: {error}")
+        return 1
     print("accepted: labels", ", ".join(str(row.index(max(row))) for row in outputs))
     return 0
 

@@ -113,7 +113,7 @@ def _row(victim: str, results: Results) -> Row:
         "unreadable": sum(result["unreadable"] for _, result in results),
         "accepted": sum(entry["raised"] is None for entry in wrong),
         "other_errors": sum(entry["raised"] is not None for entry in wrong),
-        "ms": 1000 * sum(result["cpu_s"] for _, result in results) / mutants,
+        "cpu_seconds_each": sum(result["cpu_s"] for _, result in results) / mutants,
         "seed": [job.settings["seed"] for job, _ in results],
     }
 
@@ -132,7 +132,7 @@ RECEIPTS = Table(
         "unreadable": "called unreadable",
         "accepted": "accepted",
         "other_errors": "other errors",
-        "ms": "CPU ms each",
+        "cpu_seconds_each": "CPU s each",
     },
     note="Every mutant differs from an honest receipt; a half is shown to a verifier that trusts the receipt's own "
     "pictures and nonce. Accepted and other errors must be 0: a verifier raises VerificationError and nothing else.",

@@ -443,10 +443,11 @@ def reach_of(node: Node, given: list[int]) -> int:
         case "offset":
             return given[0] + int(node["value"].reach)
         case "conv2d" | "linear":
-            _, inner, *kernel = node["weight"].shape
-            return (prod(kernel) << variables(inner)) * int(node["weight"].reach) * given[0] + int(node["bias"].reach)
+            weight: Tensor = node["weight"]
+            fan_in = prod(weight.shape[2:]) << variables(weight.shape[1])
+            return fan_in * weight.reach * given[0] + int(node["bias"].reach)
         case "add":
-            return sum(reach << shift for reach, shift in zip(given, node["shifts"]))
+            return sum(reach << int(shift) for reach, shift in zip(given, node["shifts"]))
         case "sum-pool":
             return given[0] * prod(kernel_of(node))
         case "square":

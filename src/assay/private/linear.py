@@ -33,7 +33,7 @@ from assay.private.ring import Residues, Ring
 from assay.private.seal import DEGREE, Keys, Refresher, Scheme
 from assay.private.words import pack, packed_size, unpack
 
-__all__ = ["LayerShape", "LinearClient", "LinearServer", "LinearSession", "apply"]
+__all__ = ["LayerShape", "Layers", "LinearClient", "LinearServer", "LinearSession", "apply"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +154,7 @@ class LinearServer:
         for node in nodes:
             if np.abs(node.weight).max() > 1 << (weight_bits - 1):
                 raise ModelError(f"layer {node.name} has weights beyond {weight_bits} bits, which its shape promises")
+            _product(node, ring)  # so that the first picture does not wait for it
         self.layers = Layers.of(ring, shapes)
         self.request_size = self.layers.request_size
         self.weights = [

@@ -31,8 +31,9 @@ from assay.integer.graph import Conv2d, Ints, Linear, Pair, Shape, Sides, window
 
 Places = NDArray[np.int64]
 
-INPUT_COST, OUTPUT_COST, PRODUCT_COST = 5.0, 4.0, 0.05
-"""What one more ciphertext of either direction, and one more product, cost, in milliseconds of all kinds together."""
+INPUT_COST, OUTPUT_COST, PRODUCT_COST = 10.0, 6.5, 0.035
+"""What one more ciphertext of either direction, and one more product, cost in milliseconds: the work of both parties on
+one core of an AMD EPYC (Zen 4), and the bytes at 1 Gb/s."""
 
 MAX_VALUES = 1 << 27
 """Of one tensor: an index must fit, and a shape that a server announces may ask for no more."""
@@ -227,6 +228,13 @@ class Packing:
         """Ciphertexts from the server."""
         return prod(self.tiles) * self.output_blocks
 
+    @property
+    def products(self) -> int:
+        """Of one tile, and so of polynomials of weights: they are the same for all tiles."""
+        if self.shape.groups == 1:
+            return self.input_blocks * self.output_blocks
+        return sum(len(self.partners(block)) for block in range(self.output_blocks))
+
     def partners(self, block: int) -> range:
         """Input blocks that an output block reads: all, but for groups."""
         return _partners(self.shape, self.phases, self.inner, self.outer, block)
@@ -285,10 +293,8 @@ def _best_blocks(cut: Packing) -> tuple[float, Packing]:
     """The proportion of input to output channels that costs least."""
     channels, out = cut.shape.input[0] * cut.phases, cut.shape.output[0]
     best, chosen = float("inf"), cut
-    for inner in sorted({-(-channels // n) for n in range(1, channels + 1)} | {1}):
+    for inner in sorted({-(-channels // -(-channels // n)) for n in range(1, min(channels, cut.tile.slots) + 1)}):
         outer = min(cut.tile.slots // inner, out)
-        if not outer:
-            break
         outer = -(-out // -(-out // outer))
         candidate = Packing(cut.shape, cut.degree, cut.rows, cut.columns, cut.tile, inner, outer)
         if (cost := _cost(candidate, best)) < best:
@@ -300,8 +306,7 @@ def _cost(cut: Packing, limit: float) -> float:
     traffic = cut.requests * INPUT_COST + cut.replies * OUTPUT_COST
     if traffic >= limit:
         return traffic
-    products = sum(len(cut.partners(block)) for block in range(cut.output_blocks))
-    return traffic + PRODUCT_COST * prod(cut.tiles) * products
+    return traffic + PRODUCT_COST * prod(cut.tiles) * cut.products
 
 
 @dataclass(frozen=True)

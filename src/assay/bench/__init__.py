@@ -31,6 +31,7 @@ TABLES: dict[str, Table] = {
     "safetynets": classic.CLASSIC,
     "safetynets-speed": classic_speed.RATIOS,
     "proof": proof.PROOF,
+    "proof-brief": proof.BRIEF,
     "private-linear": private_linear.PRIVATE_LINEAR,
     "receipts": fuzzing.RECEIPTS,
 }

@@ -182,5 +182,6 @@ CLASSIC = Table(
     "intervals. The largest loss is the twin with real weights minus the network in F_p of the same seed (the paper: "
     "within about half a point on MNIST). Squares with real weights are those that were rounded in training, where the "
     "recipe does so. Frames of speech are 1845 values of the Free Spoken Digit Dataset: 15 spectra of 123 bands, 5 ms "
-    "apart; a class is a digit, its speaker and the first, middle or last third of the word, 180 of 183 outputs.",
+    "apart, in three levels; a class is a digit, its speaker and the first, middle or last third of the word, 180 of "
+    "the 183 outputs.",
 )

@@ -27,7 +27,6 @@ from assay.integer.graph import Linear
 from assay.models import as_float
 from assay.models import load as load_model
 from assay.proof import prove, soundness_of, verify
-from assay.proof.field import from_integers
 from assay.proof.live import SocketStream, prove_live, verify_live
 
 LOOPED = 128
@@ -90,7 +89,7 @@ def _loop(network: IntegerNetwork, x: NDArray[np.integer], expected: NDArray[np.
     layers = modular_loop.prepared(nodes)
     modular_loop.run(layers, features[:1])
     times, outputs = repeated(1, lambda: modular_loop.run(layers, features))
-    if not np.array_equal(outputs, from_integers(expected)):
+    if not np.array_equal(outputs, modular_loop.elements(expected)):
         raise RuntimeError("the plain loop and the reference execution do not agree")
     return times["cpu_s"][0]
 

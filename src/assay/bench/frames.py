@@ -12,6 +12,9 @@ from assay.data.places import find
 FRAMES, BANDS = 15, 123
 """As in TIMIT's usual features: 15 frames of 123 values are the 1845 inputs of the paper's network."""
 
+LEVELS = 3
+"""Of the power in a band."""
+
 
 def frames() -> tuple[Dataset, Dataset, Dataset]:
     """Real speech in the shape of the paper's: 1845 inputs a frame in its context, 183 classes.
@@ -39,13 +42,16 @@ def frames() -> tuple[Dataset, Dataset, Dataset]:
 
 
 def _bands(waveform: np.ndarray[Any, np.dtype[np.int16]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Log power in 123 bands below 4 kHz, a frame every 5 ms, 0..255; at least 15 frames."""
+    """Log power in 123 bands below 4 kHz, a frame every 5 ms; at least 15 frames.
+
+    In three levels from 60 to 20 dB below the loudest: a network of three squares over F_p has room for no more, and
+    bytes would have to be rounded under proof.
+    """
     wave = np.asarray(waveform, np.float64)
     wave = np.pad(wave, (0, max(0, 256 + 40 * FRAMES - len(wave))))
     starts = np.arange(0, len(wave) - 256, 40)
     power = np.abs(np.fft.rfft(wave[starts[:, None] + np.arange(256)] * np.hanning(256), axis=1)) ** 2
     decibel = 10 * np.log10(power[:, 3 : 3 + BANDS] + 1e-12)
-    levels: np.ndarray[Any, np.dtype[np.uint8]] = np.rint(
-        np.clip((decibel - decibel.max() + 80) / 80, 0, 1) * 255
-    ).astype(np.uint8)
+    height = np.clip((decibel - decibel.max() + 60) / 40, 0, 1)
+    levels: np.ndarray[Any, np.dtype[np.uint8]] = np.rint(height * (LEVELS - 1)).astype(np.uint8)
     return levels

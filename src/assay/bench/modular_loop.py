@@ -29,6 +29,11 @@ def _square(x: Words, out: Words) -> None:
             out[i, k] = mul(x[i, k], x[i, k])
 
 
+def elements(values: NDArray[np.int64]) -> Words:
+    """Field elements of an array of any shape."""
+    return from_integers(values).reshape(values.shape)
+
+
 def prepared(nodes: Sequence[Node]) -> list[tuple[Words, Words] | None]:
     """The weights of each linear layer as field elements; None for a square.
 
@@ -39,13 +44,13 @@ def prepared(nodes: Sequence[Node]) -> list[tuple[Words, Words] | None]:
     for node in nodes:
         if not isinstance(node, Linear | Square):
             raise ValueError(f"the modular loop has no {type(node).__name__}")
-        layers.append((from_integers(node.weight), from_integers(node.bias)) if isinstance(node, Linear) else None)
+        layers.append((elements(node.weight), elements(node.bias)) if isinstance(node, Linear) else None)
     return layers
 
 
 def run(layers: Sequence[tuple[Words, Words] | None], x: NDArray[np.int64]) -> Words:
     """The outputs as field elements for flat features."""
-    values = from_integers(x)
+    values = elements(x)
     for layer in layers:
         if layer is None:
             out = np.empty_like(values)

@@ -236,3 +236,30 @@ PROOF = Table(
     serial=True,
     timed=TIMED_JOBS,
 )
+
+
+def _brief_jobs(quick: bool) -> list[Job]:
+    """Those of one picture with public weights, and the peer; they are the same jobs as those of the whole table."""
+    one = [job for job in _jobs(quick) if job.function is proven and job.settings["batch"] == 1]
+    peer = [job for job in _jobs(quick) if job.function is ezkl]
+    return [job for job in one if not job.settings["committed"]] + peer
+
+
+BRIEF = Table(
+    "What a proof costs, one picture",
+    _brief_jobs,
+    rows,
+    {
+        "work": "network",
+        "n": "runs",
+        "prove": "prove",
+        "verify": "verify",
+        "size": "receipt",
+        "bits": "soundness, bits",
+        "memory": "peak memory",
+    },
+    "Medians of wall-clock time, beside the bar we set ourselves; in bold what is over it. EZKL's proof is "
+    "zero-knowledge and ours is not. More, and how it was measured, in the table `proof`.",
+    serial=True,
+    timed=TIMED_JOBS,
+)

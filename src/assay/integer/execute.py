@@ -50,11 +50,11 @@ from assay.integer.windows import taps
 
 Array = NDArray[Any]
 
-CHUNK = 16
-"""Pictures that go through the network together: their tensors stay in the cache."""
+CHUNK = 64
+"""Most pictures that go through the network together: beyond that a call of numpy costs little beside its work."""
 
-CHUNK_VALUES = 1 << 26
-"""Values that one tensor of a chunk may have."""
+CHUNK_VALUES = 1 << 20
+"""Values that one tensor of a chunk may have, unless it is of one picture: tensors should stay near the cache."""
 
 
 @dataclass(slots=True, eq=False)

@@ -47,6 +47,17 @@ def test_a_network_is_trained_on_the_users_pictures_and_can_be_opened(own: Path,
     assert [line["epoch"] for line in lines[:-1]] == list(range(1, 9)) and lines[-1]["training_accuracy"] > 0.8
 
 
+def test_a_network_of_squares_is_trained_as_the_field_needs_it(
+    own: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said, _ = train(capsys, own, "--arch", "safetynets-cnn", "--epochs", "3", "--lr", "0.02")
+    assert said["epochs"] == 3 and said["training_accuracy"] > 0.5
+    assert load(said["model"]).spec.architecture == "safetynets-cnn"
+    monkeypatch.setattr("assay.models.training._Run.epoch", lambda *_: pytest.fail("trained again"))
+    again, _ = train(capsys, own, "--arch", "safetynets-cnn", "--epochs", "3", "--lr", "0.02")
+    assert again["training_accuracy"] == said["training_accuracy"]
+
+
 def test_interrupted_training_goes_on_and_ends_with_the_same_file(
     own: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

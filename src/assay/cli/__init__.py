@@ -33,12 +33,20 @@ COMMANDS = {
     "count": ("assay.cli.count:count", "ReLUs, multiplications and parameters, layer by layer."),
     "rewrite": ("assay.cli.rewrite:rewrite", "Fewer ReLUs for the same network, exactly where it can be."),
     "search": ("assay.cli.search:search", "The best network for a budget of ReLUs."),
+    "calibrate": ("assay.cli.calibrate:calibrate", "How fast this machine is at private inference; once, 10 seconds."),
     "bench": ("assay.cli.bench:bench", "A table of a paper, with our figures beside it."),
 }
 """Name: where the function is, and one line of help, so that `assay --help` imports none of them."""
 
 ATTACKS = {
     "badnet": ("assay.cli.attack:badnet", "Poison the training set; a BadNet and its clean twin."),
+}
+
+PRIVATE = {
+    "keys": ("assay.cli.private:keys", "Certificates for a server and its clients."),
+    "serve": ("assay.cli.private:serve", "Answer clients without seeing their pictures."),
+    "infer": ("assay.cli.private:infer", "Answers from a server that does not see the pictures."),
+    "demo": ("assay.cli.private:demo", "Server and client in two processes of this machine."),
 }
 
 app = App(
@@ -48,8 +56,14 @@ app = App(
     suppress_keyboard_interrupt=False,  # it would exit without a word
 )
 attack = App(name="attack", help="Make a backdoored network, for testing defences.", suppress_keyboard_interrupt=False)
+private = App(
+    name="private",
+    help="Two-party inference: the picture stays here, the weights there.",
+    suppress_keyboard_interrupt=False,
+)
 app.command(attack)
-for parent, table in ((app, COMMANDS), (attack, ATTACKS)):
+app.command(private)
+for parent, table in ((app, COMMANDS), (attack, ATTACKS), (private, PRIVATE)):
     for name, (place, line) in table.items():
         parent.command(place, name=name, help=line)
 
@@ -92,7 +106,8 @@ def _usage(error: CycloptsError) -> str:
     if not isinstance(error, UnknownCommandError) or not error.unused_tokens:
         return f"{error} See assay --help."
     # Cyclopts would import every command to say this.
-    names = [*ATTACKS] if error.command_chain else [*COMMANDS, "attack"]
+    groups = {"attack": ATTACKS, "private": PRIVATE}
+    names = [*groups.get(error.command_chain[0], {})] if error.command_chain else [*COMMANDS, *groups]
     close = difflib.get_close_matches(error.unused_tokens[0], names, n=1)
     advice = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
     return f"no command is named {error.unused_tokens[0]!r}; {advice}"

@@ -24,6 +24,8 @@ def count(
     arch: str | None = None,
     image: str = "3x32x32",
     classes: int = 10,
+    network: str | None = None,
+    pictures: int = 1,
     common: Common = COMMON,
 ) -> Outcome:
     """ReLUs, multiplications and parameters of a network, layer by layer: what private inference will cost.
@@ -38,12 +40,17 @@ def count(
         Channels, height and width of its pictures, with --arch.
     classes
         How many, with --arch.
+    network
+        Predict private inference of a `net.assay` over `lan`, `wan`, or a link like `100Mbps,40ms`.
+    pictures
+        How many are answered in one set of rounds, for the prediction.
     """
     if (model is None) == (arch is None):
         raise InputError("count takes a model file or --arch NAME, one of the two")
     document: dict[str, Any]
     if model is not None and _is_integer_network(model):
         counted, document = _integer_network(model)
+        document["predicted"] = predicted(model, network, pictures)
     else:
         counted, document = _network(model, arch, image, classes), {}
     document = {

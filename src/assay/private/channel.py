@@ -6,6 +6,7 @@ bytes, and anything else ends the session. Sending never waits for the other sid
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,11 +33,28 @@ class Traffic:
     Attributes:
         sent, received: bytes of messages, frames' own included.
         rounds: how many times this party waited for an answer to something that it had said.
+        messages: how many it sent and received.
+        seconds: time spent in this part, waiting included.
     """
 
     sent: int = 0
     received: int = 0
     rounds: int = 0
+    messages: int = 0
+    seconds: float = 0.0
+
+    @property
+    def bytes(self) -> int:
+        """Both directions."""
+        return self.sent + self.received
+
+    def add(self, other: Traffic) -> None:
+        """Count the other's as well."""
+        self.sent += other.sent
+        self.received += other.received
+        self.rounds += other.rounds
+        self.messages += other.messages
+        self.seconds += other.seconds
 
 
 class Channel(Protocol):
@@ -68,6 +86,7 @@ class Meter:
     ledger: dict[str, Traffic] = field(default_factory=dict)
     name: str = ""
     spoke: bool = False
+    since: float = 0.0
 
     @property
     def now(self) -> Traffic:
@@ -75,20 +94,36 @@ class Meter:
 
     def sent(self, size: int) -> None:
         self.now.sent += size
+        self.now.messages += 1
         self.spoke = True
 
     def received(self, size: int) -> None:
         self.now.received += size
+        self.now.messages += 1
         self.now.rounds += self.spoke
         self.spoke = False
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        before, self.name = self.name, name
+        """Count and time under this name; the time of a part within is its own."""
+        before = self.name
+        self._switch(name)
         try:
             yield
         finally:
-            self.name = before
+            self._switch(before)
+
+    def _switch(self, name: str) -> None:
+        moment = time.perf_counter()
+        if self.name:
+            self.now.seconds += moment - self.since
+        self.name, self.since = name, moment
+
+    def take(self) -> dict[str, Traffic]:
+        """What was counted so far; counting begins anew."""
+        taken = dict(self.ledger)
+        self.ledger.clear()
+        return taken
 
 
 class MemoryChannel:

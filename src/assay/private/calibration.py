@@ -1,0 +1,112 @@
+"""How fast this machine is at private inference: a small network between two processes, timed part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+import numpy as np
+from scipy.optimize import nnls
+
+from assay.data.places import cache_folder
+from assay.integer import IntegerNetwork, save
+from assay.integer import graph as g
+from assay.private.architecture import describe
+from assay.private.cost import Work, work_of
+from assay.private.processes import between_processes
+from assay.private.steps import Plan, Tick, no_tick
+from assay.runs import machine, now, to_json, write_atomically
+
+FORMAT = 1
+SIZES = (1, 4, 1, 4)
+"""Pictures of each inference in the one session; the first pays for keys and base transfers as well."""
+
+
+class Calibration(msgspec.Struct, frozen=True):
+    """Seconds a unit of work took here, and when."""
+
+    format: int
+    rates: dict[str, float]
+    machine: dict[str, str | int]
+    date: str
+
+
+def calibrate(tick: Tick = no_tick) -> Calibration:
+    """Measure and keep it. Cost: about 10 seconds with both cores."""
+    network = probe()
+    rng = np.random.default_rng(0)
+    batches = [rng.integers(0, 256, (size, *network.input_shape)) for size in SIZES]
+    with TemporaryDirectory(prefix="assay-calibration-") as folder:
+        run = between_processes(save(network, Path(folder) / "probe.assay"), batches, tick=tick)
+    plan = Plan(describe(network))
+    samples = [
+        (work if first else _without_beginning(work), ledger[part].seconds)
+        for first, size, ledger in zip((True, *[False] * len(SIZES)), SIZES, run.ledgers, strict=False)
+        for part, work in work_of(plan, size).items()
+        if part in ledger
+    ]
+    found = Calibration(FORMAT, fit(samples), machine(), now())
+    write_atomically(place(), to_json(msgspec.to_builtins(found)))
+    return found
+
+
+def _without_beginning(work: Work) -> Work:
+    return {unit: count for unit, count in work.items() if unit != "base"}
+
+
+def probe() -> IntegerNetwork:
+    """A network with every kind of work in it, some thousand values of each."""
+    rng = np.random.default_rng(1)
+
+    def conv(source: int, inner: int, out: int, side: int, stride: int = 1) -> g.Conv2d:
+        weight, pad = rng.integers(-30, 31, (out, inner, side, side)), side // 2
+        return g.Conv2d(
+            input=source, weight=weight, bias=rng.integers(-99, 99, out), stride=(stride, stride),
+            padding=(pad, pad, pad, pad),
+        )  # fmt: skip
+
+    nodes = (
+        g.Input((3, 24, 24)),
+        conv(0, 3, 16, 3),
+        g.Requantise(input=1, shift=7, low=0, high=255, start=0, stop=16),
+        conv(2, 16, 32, 3),
+        g.Requantise(input=3, shift=8, low=-128, high=127),
+        g.MaxPool(input=4, kernel=(2, 2), stride=(2, 2)),
+        conv(5, 32, 32, 3),
+        g.ReLU(input=6, start=0, stop=32),
+        g.Requantise(input=7, shift=8, low=0, high=15),
+        g.Square(input=8),
+        conv(9, 32, 64, 1, 2),
+        g.Requantise(input=10, shift=6, low=0, high=255, start=0, stop=64),
+        conv(11, 64, 64, 3),
+        g.Requantise(input=12, shift=9, low=0, high=255, start=0, stop=64),
+        g.Flatten(input=13),
+        g.Linear(input=14, weight=rng.integers(-30, 31, (10, 64 * 36)), bias=rng.integers(-99, 99, 10)),
+    )
+    return IntegerNetwork(nodes, tuple(map(str, range(10))), 1.0)
+
+
+def place() -> Path:
+    """Where a machine's calibration is kept."""
+    return cache_folder() / "private-calibration.json"
+
+
+def known() -> Calibration | None:
+    """The calibration of this machine, if there is one of this format."""
+    try:
+        found = msgspec.json.decode(place().read_bytes(), type=Calibration)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return found if found.format == FORMAT and found.machine == machine() else None
+
+
+def fit(samples: Sequence[tuple[Work, float]]) -> dict[str, float]:
+    """Seconds a unit, none negative, that explain the samples with the least relative error."""
+    units = sorted({unit for work, _ in samples for unit in work})
+    rows = np.array([[work.get(unit, 0.0) for unit in units] for work, _ in samples])
+    seconds = np.array([max(measured, 1e-6) for _, measured in samples])
+    scale = np.maximum(rows.max(axis=0), 1e-12)  # units differ by orders of magnitude
+    solution, _ = nnls(rows / scale / seconds[:, None], np.ones(len(seconds)))
+    return {unit: float(value) for unit, value in zip(units, solution / scale, strict=True)}

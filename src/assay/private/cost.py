@@ -1,0 +1,115 @@
+"""What private inference of a network will cost, before anybody deploys it: exact bytes and rounds, predicted seconds.
+
+Bytes, rounds and messages are those of a rehearsal. Seconds are a sum over units of work (ciphertexts, products,
+transfers of each kind), counted from the plan, times what a unit took when this machine was calibrated, plus what the
+link takes. The server's work in a linear layer is waited for, and counted, in the layer after it, as it is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import nan
+
+from assay.integer import IntegerNetwork
+from assay.integer import graph as g
+from assay.private.architecture import Architecture, describe
+from assay.private.channel import Traffic
+from assay.private.emulator import Link
+from assay.private.linear import Layers
+from assay.private.offline import demand, demand_of, layer_shapes, transfers
+from assay.private.ot_store import Demand
+from assay.private.profile import TRANSFERS, Profile, profile
+from assay.private.rehearsal import rehearse
+from assay.private.steps import Plan, Product, Reveal, Secure
+
+Work = dict[str, float]
+"""Unit of work to how many of them."""
+
+Rates = Mapping[str, float]
+"""Unit of work to seconds for one."""
+
+
+def predict(network: IntegerNetwork | Architecture, rates: Rates, link: Link | None = None, size: int = 1) -> Profile:
+    """The profile that a session will have that prepares and infers `size` pictures once.
+
+    Args:
+        rates: of this machine (`calibration`); without them, seconds are not numbers.
+        link: what joins the parties; None for one machine.
+
+    Raises:
+        ModelError: if two parties cannot compute such a network.
+    """
+    architecture = network if isinstance(network, Architecture) else describe(network)
+    plan = Plan(architecture)
+    ledger, work = rehearse(architecture, size), work_of(plan, size)
+    for part, traffic in ledger.items():
+        units = work.get(part, {})
+        computing = nan if rates is None else sum(count * rates[unit] for unit, count in units.items())
+        traffic.seconds = _seconds(part, traffic, computing, link)
+    return profile(architecture, ledger, transfers(plan))
+
+
+def _seconds(part: str, traffic: Traffic, computing: float, link: Link | None) -> float:
+    """Offline the parties compute while others' bytes are under way; online they wait for them."""
+    if link is None:
+        return computing
+    if part.startswith("online"):
+        return computing + link.seconds(traffic.bytes, traffic.rounds)
+    moving = link.seconds(max(traffic.sent, traffic.received), 0)
+    waiting = traffic.rounds * link.round_trip_s if "/" in part and not part.split("/")[1].isdigit() else 0.0
+    return max(computing, moving) + waiting
+
+
+def work_of(plan: Plan, size: int) -> dict[str, Work]:
+    """Units of work by part of a session's ledger."""
+    return {**_offline_work(plan, size), **_online_work(plan, size)}
+
+
+def _offline_work(plan: Plan, size: int) -> dict[str, Work]:
+    work: dict[str, Work] = {"offline/keys": {"keys": 1}, "offline/hello": {"hello": 1}}
+    if plan.linear:
+        layers = Layers.of(plan.architecture.ring, layer_shapes(plan))
+        for node, maps in zip(plan.linear, layers.maps, strict=True):
+            cut = maps.packing
+            tiles = cut.tiles[0] * cut.tiles[1]
+            products = tiles * sum(len(cut.partners(block)) for block in range(cut.output_blocks))
+            work[f"offline/{node}"] = {
+                "requests": size * cut.requests,
+                "products": size * products,
+                "replies": size * cut.replies,
+            }
+    work[TRANSFERS] = {"base": 1, "transfers": sum(demand(plan, size).correlated(plan.architecture.ring))}
+    return work
+
+
+def _used(needed: Demand) -> Work:
+    return {
+        "digits": needed.digits,
+        "triples": needed.singles + needed.doubles,
+        "words": needed.down + needed.up,
+        "squares": needed.products,
+    }
+
+
+def _online_work(plan: Plan, size: int) -> dict[str, Work]:
+    work: dict[str, Work] = {"online/request": {"request": 1}}
+    products = 0.0
+    for step in plan.steps:
+        match step:
+            case Product():
+                products += size * multiplications(plan.architecture, step.node)
+            case Secure():
+                needed = _used(demand_of(plan, step.node, size))
+                work[f"online/{step.node}"] = {"step": 1, "multiply": products, **needed}
+                products = 0.0
+            case Reveal():
+                work[f"online/{step.node}"] = {"step": 1, "multiply": products}
+    return work
+
+
+def multiplications(architecture: Architecture, position: int) -> int:
+    """Products of a weight and a value in one layer, for one picture."""
+    node, shape = architecture.nodes[position], architecture.shapes[position]
+    if isinstance(node, g.Conv2d):
+        return int(node.weight.size) * shape[1] * shape[2]
+    return int(node.weight.size) if isinstance(node, g.Linear) else 0

@@ -138,7 +138,7 @@ def test_a_network_that_is_pinned_is_served_and_another_refused(servers: dict[st
     digest = servers["perceptron"].architecture.digest
     with join(servers["perceptron"], network_digest=digest) as session:
         assert session.architecture.digest == digest
-    with pytest.raises(ModelError, match="not the one expected"):
+    with pytest.raises(ModelError, match="as expected; nothing was sent"):
         join(servers["residual"], network_digest=digest)
 
 

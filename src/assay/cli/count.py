@@ -45,6 +45,10 @@ def count(
     pictures
         How many are answered in one set of rounds, for the prediction.
     """
+    from rich.console import Group
+
+    from assay.cli.private import layer_table, over, predicted
+
     if (model is None) == (arch is None):
         raise InputError("count takes a model file or --arch NAME, one of the two")
     document: dict[str, Any]
@@ -64,7 +68,10 @@ def count(
         **document,
         "layers": [asdict(layer) for layer in counted.layers],
     }
-    return Outcome(document, _shown(counted, str(model or arch)))
+    shown: Group | Table = _shown(counted, str(model or arch))
+    if document.get("predicted"):
+        shown = Group(shown, layer_table(document["predicted"], f"private inference, predicted, {over(network)}"))
+    return Outcome(document, shown)
 
 
 def _is_integer_network(path: Path) -> bool:

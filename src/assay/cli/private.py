@@ -324,3 +324,37 @@ def _digits_network(common: Common, tick: Any) -> Path:
     train(model, training, settings, tick=tick)
     compiled = compile_measured(model, load("digits", "clean"), CompileSettings())
     return save(compiled.network, (common.out or Path("runs") / "private-demo") / "digits.assay")
+
+
+def predicted(file: Path, network: str | None, pictures: int) -> dict[str, Any] | None:
+    """What private inference of a `net.assay` will cost, layer by layer; None for a network that is not for it.
+
+    Seconds are of this machine as it was calibrated; it is calibrated now if a link is named, and else they stay null.
+    """
+    from assay.errors import ModelError
+    from assay.integer import load
+    from assay.private.calibration import calibrate, known
+    from assay.private.cost import predict
+    from assay.private.emulator import parse_link
+
+    if not 1 <= pictures <= 256:
+        raise InputError(f"--pictures must be from 1 to 256, got {pictures}")
+    link = parse_link(network) if network else None
+    with progress() as bars:
+        measured = known()
+        if measured is None and link is not None:
+            bars("calibrating this machine, once", 0, 1)
+            measured = calibrate()
+        bars("rehearsing private inference", 0, 1)
+        try:
+            found = predict(load(file), measured.rates if measured else None, link, pictures)
+        except ModelError:
+            if network:
+                raise
+            return None
+    return found.document()
+
+
+def over(network: str | None) -> str:
+    """Where the parties are, in words."""
+    return f"over {network}" if network else "both parties on this machine"

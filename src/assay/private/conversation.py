@@ -13,12 +13,12 @@ from assay.private.limits import Allowance
 from assay.private.linear import LinearServer
 from assay.private.messages import (
     PROTOCOL,
+    REQUESTS,
     Bye,
     Hello,
     Infer,
     Prepare,
     Ready,
-    REQUESTS,
     Request,
     Welcome,
     fresh_nonce,

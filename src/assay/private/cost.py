@@ -29,7 +29,9 @@ Rates = Mapping[str, float]
 """Unit of work to seconds for one."""
 
 
-def predict(network: IntegerNetwork | Architecture, rates: Rates | None, link: Link | None = None, size: int = 1) -> Profile:
+def predict(
+    network: IntegerNetwork | Architecture, rates: Rates | None, link: Link | None = None, size: int = 1
+) -> Profile:
     """The profile that a session will have that prepares and infers `size` pictures once.
 
     Args:

@@ -38,7 +38,9 @@ def together(ring: Ring, layers: list[tuple[Layer, tuple[int, ...]]]) -> None:
     nodes, shapes = [node for node, _ in layers], [shape for _, shape in layers]
     client = LinearClient(ring, [LayerShape.of(node, shape) for node, shape in layers])
     server = LinearServer(ring, nodes, shapes)
-    session = server.session(client.public_key())
+    key = client.public_key()
+    assert key.size == server.layers.key_size
+    session = server.session(key)
     for index, (node, shape) in enumerate(layers):
         x, mask = residues(ring, shape, 4), residues(ring, shape, 5)
         request = client.request(index, mask)

@@ -59,6 +59,11 @@ class Layers:
     def cipher_size(self) -> int:
         return _size(self.scheme.primes)
 
+    @property
+    def key_size(self) -> int:
+        """Bytes of the client's public key."""
+        return _size(self.scheme.all_primes)
+
     def request_size(self, index: int) -> int:
         """Bytes of the client's message for one layer."""
         return self.maps[index].packing.requests * self.cipher_size

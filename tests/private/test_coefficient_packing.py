@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from assay.errors import ModelError
 from assay.integer.definition import define
 from assay.integer.graph import Conv2d, Ints, Linear
-from assay.private.packing import LayerShape, Maps, negacyclic, pack_inputs, pack_weights, packing
+from assay.private.coefficients import Maps, negacyclic, pack_inputs, pack_weights
+from assay.private.layer_shape import LayerShape
+from assay.private.packing import packing
 
 THREE = {"kernel": (3, 3), "padding": (1, 1, 1, 1)}
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tenseal import sealapi
 
+from assay.private.coefficients import negacyclic
 from assay.private.ntt import field
-from assay.private.packing import negacyclic
 from assay.private.seal import DEGREE, scheme
 
 PRIMES = [*scheme(32, 2).primes, *scheme(32, 3).primes]

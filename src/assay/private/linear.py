@@ -27,8 +27,10 @@ from assay.integer.graph import Conv2d, Ints, Linear, Shape
 from assay.integer.products import FLOAT64, planned_product
 from assay.private.channel import Bytes, ProtocolError
 from assay.private.circuit_privacy import Flooding, choose_scheme, hide, reveal
+from assay.private.coefficients import Maps, pack_inputs, pack_weights
+from assay.private.layer_shape import LayerShape
 from assay.private.ntt import Words, field
-from assay.private.packing import LayerShape, Maps, Packing, pack_inputs, pack_weights, packing
+from assay.private.packing import Packing, packing
 from assay.private.ring import Residues, Ring
 from assay.private.seal import DEGREE, Keys, Refresher, Scheme
 from assay.private.words import pack, packed_size, unpack

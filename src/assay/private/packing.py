@@ -19,93 +19,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from math import prod
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assay.errors import ModelError
-from assay.integer.graph import Conv2d, Ints, Linear, Pair, Shape, Sides, window_count
+from assay.integer.graph import Pair
+from assay.private.layer_shape import LayerShape
 
 Places = NDArray[np.int64]
 
 INPUT_COST, OUTPUT_COST, PRODUCT_COST = 10.0, 6.5, 0.035
 """What one more ciphertext of either direction, and one more product, cost in milliseconds: the work of both parties on
 one core of an AMD EPYC (Zen 4), and the bytes at 1 Gb/s."""
-
-MAX_VALUES = 1 << 27
-"""Of one tensor: an index must fit, and a shape that a server announces may ask for no more."""
-
-
-@dataclass(frozen=True, slots=True)
-class LayerShape:
-    """What the client knows of a linear layer.
-
-    Attributes:
-        input, output: `c h w`, or `k`.
-        weight_bits: every weight is at most 2^(weight_bits - 1) in magnitude; the margin for noise follows from it.
-    """
-
-    kind: Literal["conv2d", "linear"]
-    input: tuple[int, ...]
-    output: tuple[int, ...]
-    kernel: Pair = (1, 1)
-    stride: Pair = (1, 1)
-    padding: Sides = (0, 0, 0, 0)
-    dilation: Pair = (1, 1)
-    groups: int = 1
-    weight_bits: int = 8
-
-    def __post_init__(self) -> None:
-        sizes = (*self.input, *self.output, *self.kernel, *self.stride, *self.dilation, self.groups)
-        dimensions = 3 if self.kind == "conv2d" else 1
-        sane = (
-            len(self.input) == len(self.output) == dimensions
-            and min(sizes) >= 1
-            and min(self.padding) >= 0
-            and max(prod(self.input), prod(self.output), *sizes, *self.padding) <= MAX_VALUES
-            and self.input[0] % self.groups == self.output[0] % self.groups == 0
-            and 1 <= self.weight_bits <= 32
-        )
-        if not sane or self._windows() != self.output[1:]:
-            raise ModelError(f"a linear layer cannot have this shape: {self}")
-
-    def _windows(self) -> tuple[int, ...]:
-        sides = (self.padding[:2], self.padding[2:])
-        axes = zip(self.input[1:], self.kernel, self.stride, self.dilation, sides, strict=False)
-        return tuple(window_count(side, k, s, d, *border) for side, k, s, d, border in axes)
-
-    @classmethod
-    def of(cls, node: Conv2d | Linear, input_shape: Shape, weight_bits: int = 8) -> LayerShape:
-        """The shape of a node that reads a tensor of `input_shape`; weights are not looked at."""
-        if isinstance(node, Linear):
-            return cls("linear", tuple(input_shape), (len(node.weight),), weight_bits=weight_bits)
-        out, _, kh, kw = node.weight.shape
-        axes = zip(
-            input_shape[1:], (kh, kw), node.stride, node.dilation, (node.padding[:2], node.padding[2:]), strict=True
-        )
-        sides = tuple(window_count(side, k, s, d, *border) for side, k, s, d, border in axes)
-        return cls(
-            "conv2d", tuple(input_shape), (out, *sides), (kh, kw), node.stride, node.padding, node.dilation,
-            node.groups, weight_bits,
-        )  # fmt: skip
-
-    @property
-    def fan_in(self) -> int:
-        """Weights of one output."""
-        return self.input[0] // self.groups * prod(self.kernel)
-
-    @property
-    def picture(self) -> tuple[int, int, int]:
-        """The input as `c h w`."""
-        return self.input if len(self.input) == 3 else (self.input[0], 1, 1)
-
-    @property
-    def answer(self) -> tuple[int, int, int]:
-        """The output as `c h w`."""
-        return self.output if len(self.output) == 3 else (self.output[0], 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +102,12 @@ class Tile:
 
     @classmethod
     def of(cls, rows: Axis, columns: Axis, height: int, width: int, degree: int) -> Tile:
+        """The closest spacing at which nothing is read that belongs to another row, channel or output.
+
+        A window that reaches beyond its row finds the zeros in front of the next one, or what it finds is no output's;
+        so rows are as far apart as their values, their outputs, and a window's reach less those zeros. Channels are as
+        far apart as their values, and as the furthest place that is read less the zeros in front of the next channel.
+        """
         top, bottom = rows.filled() if height == rows.windows else (0, height + rows.reach - 1)
         left, right = columns.filled() if width == columns.windows else (0, width + columns.reach - 1)
         row = max(right + 1, width + columns.reach - left, width)
@@ -237,7 +171,11 @@ class Packing:
 
     def partners(self, block: int) -> range:
         """Input blocks that an output block reads: all, but for groups."""
-        return _partners(self.shape, self.phases, self.inner, self.outer, block)
+        shape = self.shape
+        channels, out = shape.input[0] // shape.groups * self.phases, shape.output[0] // shape.groups
+        first = block * self.outer // out
+        last = (min((block + 1) * self.outer, shape.output[0]) - 1) // out
+        return range(first * channels // self.inner, -(-(last + 1) * channels // self.inner))
 
     @property
     def norm(self) -> int:
@@ -248,13 +186,6 @@ class Packing:
         """First output of each tile."""
         down, across = self.tiles
         return ((i * self.tile.height, j * self.tile.width) for i in range(down) for j in range(across))
-
-
-def _partners(shape: LayerShape, phases: int, inner: int, outer: int, block: int) -> range:
-    channels, out = shape.input[0] // shape.groups * phases, shape.output[0] // shape.groups
-    first = block * outer // out
-    last = (min((block + 1) * outer, shape.output[0]) - 1) // out
-    return range(first * channels // inner, -(-(last + 1) * channels // inner))
 
 
 @lru_cache(maxsize=4096)
@@ -307,105 +238,3 @@ def _cost(cut: Packing, limit: float) -> float:
     if traffic >= limit:
         return traffic
     return traffic + PRODUCT_COST * prod(cut.tiles) * cut.products
-
-
-@dataclass(frozen=True)
-class Maps:
-    """A packing written out, index by index.
-
-    Attributes:
-        packing: what is written out.
-    """
-
-    packing: Packing
-
-    @cached_property
-    def inputs(self) -> tuple[Places, Places]:
-        """Coefficients (of all requests, end to end) that hold inputs, and which ones (of the flat tensor)."""
-        cut, tile = self.packing, self.packing.tile
-        channels, height, width = cut.shape.picture
-        places, sources = [], []
-        for number, (top, left) in enumerate(cut.origins()):
-            for phase, (py, px) in enumerate((y, x) for y in cut.rows.phases for x in cut.columns.phases):
-                row, y = cut.rows.real(py, top, tile.height + cut.rows.reach)
-                column, x = cut.columns.real(px, left, tile.width + cut.columns.reach)
-                channel = np.arange(channels) * cut.phases + phase
-                block = (
-                    number * cut.input_blocks + channel // cut.inner
-                ) * cut.degree + channel % cut.inner * tile.plane
-                place = row[:, None] * tile.row + column - tile.first
-                places.append((block[:, None, None] + place).ravel())
-                source = y[:, None] * width + x
-                sources.append((np.arange(channels)[:, None, None] * (height * width) + source).ravel())
-        return np.concatenate(places), np.concatenate(sources)
-
-    @cached_property
-    def outputs(self) -> tuple[tuple[Places, Places], ...]:
-        """For each reply: the coefficients that carry results, and which outputs (of the flat tensor) they are."""
-        return tuple(
-            self._results(block, top, left)
-            for top, left in self.packing.origins()
-            for block in range(self.packing.output_blocks)
-        )
-
-    def _results(self, block: int, top: int, left: int) -> tuple[Places, Places]:
-        cut, tile = self.packing, self.packing.tile
-        out, height, width = cut.shape.answer
-        channel = np.arange(block * cut.outer, min((block + 1) * cut.outer, out))[:, None, None]
-        y = np.arange(min(tile.height, height - top))[:, None]
-        x = np.arange(min(tile.width, width - left))
-        start = ((channel - block * cut.outer + 1) * cut.inner - 1) * tile.plane + tile.last - tile.first
-        place = start + y * tile.row + x
-        target = (channel * height + top + y) * width + left + x
-        return place.ravel(), target.ravel()
-
-
-def pack_inputs(maps: Maps, values: NDArray[Any]) -> NDArray[np.uint64]:
-    """A tensor → polynomials `requests N`."""
-    cut = maps.packing
-    places, sources = maps.inputs
-    polynomials = np.zeros(cut.requests * cut.degree, np.uint64)
-    polynomials[places] = values.reshape(-1)[sources]
-    return polynomials.reshape(cut.requests, cut.degree)
-
-
-def pack_weights(cut: Packing, weight: Ints, block: int) -> Ints:
-    """The polynomials `partners N` that give one output block, the same for all tiles."""
-    rows = range(block * cut.outer, min((block + 1) * cut.outer, cut.shape.output[0]))
-    virtual = _by_phase(cut, weight[rows.start : rows.stop])
-    channels, out = virtual.shape[1], cut.shape.output[0] // cut.shape.groups
-    reach = np.arange(virtual.shape[2])[:, None] * cut.tile.row + np.arange(virtual.shape[3])
-    polynomials = np.zeros((len(cut.partners(block)), cut.degree), np.int64)
-    for polynomial, partner in zip(polynomials, cut.partners(block), strict=True):
-        for number, o in enumerate(rows):
-            group = o // out * channels
-            first = max(partner * cut.inner, group)
-            stop = min((partner + 1) * cut.inner, group + channels)
-            if first < stop:
-                inside = np.arange(first, stop)[:, None, None] - partner * cut.inner
-                last = ((number + 1) * cut.inner - 1) * cut.tile.plane + cut.tile.last
-                polynomial[last - inside * cut.tile.plane - reach] = virtual[number, first - group : stop - group]
-    return polynomials
-
-
-def _by_phase(cut: Packing, weight: Ints) -> Ints:
-    """`out in kh kw` → `out in·phases reach+1 reach+1`, the kernel of each phase of each input channel."""
-    weight = weight.reshape(*weight.shape[:2], *cut.shape.kernel)
-    out, inner = weight.shape[:2]
-    shape = (out, inner, len(cut.rows.phases), len(cut.columns.phases), cut.rows.reach + 1, cut.columns.reach + 1)
-    found = np.zeros(shape, np.int64)
-    for a, (py, qy) in enumerate(cut.rows.taps):
-        for b, (px, qx) in enumerate(cut.columns.taps):
-            found[:, :, py, px, qy, qx] = weight[:, :, a, b]
-    return found.reshape(out, inner * cut.phases, *shape[4:])
-
-
-def negacyclic(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.object_]:
-    """a · b modulo X^N + 1, by the definition, on Python integers: the oracle of every faster product here."""
-    n = len(a)
-    product = np.zeros(n, object)
-    for i in np.flatnonzero(b):
-        shifted = np.roll(a.astype(object), i)
-        shifted[:i] = -shifted[:i]
-        product += int(b[i]) * shifted
-    return product

@@ -20,9 +20,9 @@ from assay.integer.graph import Conv2d, Linear
 from assay.private import circuit_privacy, seal
 from assay.private import ntt as transforms
 from assay.private.channel import Bytes
+from assay.private.coefficients import Maps
 from assay.private.linear import LayerShape, LinearClient, LinearServer, LinearSession, _unpacked
 from assay.private.ntt import Words
-from assay.private.packing import Maps
 from assay.private.ring import Residues, Ring
 from assay.private.seal import DEGREE, Refresher
 

@@ -15,8 +15,8 @@ from reply_views import Exchange, without_flooding, without_fresh_zeros
 
 from assay.integer.graph import Conv2d, Ints, Linear
 from assay.private.circuit_privacy import reveal
+from assay.private.coefficients import pack_inputs, pack_weights
 from assay.private.ntt import Words, field
-from assay.private.packing import pack_inputs, pack_weights
 from assay.private.ring import Ring
 from assay.private.seal import DEGREE
 

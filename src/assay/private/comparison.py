@@ -1,6 +1,6 @@
 """Millionaires: shares of "does A + B pass 2^m", for the server's A and the client's B, at several places at once.
 
-Source: Rathee et al., "CrypTFlow2" (CCS 2020), section 3 and figure 1, on digits of 4 bits with 1-of-16 transfers; AND
+Source: Rathee et al., "CrypTFlow2" (CCS 2020), section 3, on digits of 4 bits with 1-of-16 transfers; AND
 triples as in Beaver (CRYPTO 1991), opened in an order of our own:
 
 1. A + B ≥ 2^m is "2^m - 1 - A < B". The client tells how its prepared random digits differ from those of B.

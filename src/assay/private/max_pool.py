@@ -3,7 +3,7 @@
 Rows of a window are joined first, then its columns, each in ceil(log2) stages; what lies outside the picture is left
 out by meeting a value of the window a second time, which changes nothing. All windows share the messages of a stage.
 
-Source: the tournament of CrypTFlow2 (Rathee et al., CCS 2020), section 5.3, here along one axis after the other: fewer
+Source: the tournament of CrypTFlow2 (Rathee et al., CCS 2020), here along one axis after the other: fewer
 comparisons where windows overlap. Cost a comparison: as a ReLU, on the bits of a difference. Who learns what: nothing.
 """
 

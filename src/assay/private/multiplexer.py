@@ -1,7 +1,7 @@
 """Shares of "bit times word", by prepared transfers of words.
 
 Source: correlated transfers of Asharov, Lindell, Schneider, Zohner, "More Efficient Oblivious Transfer" (CCS 2013),
-section 5.1, derandomised as in Beaver (CRYPTO 1995); their use for a multiplexer in CrypTFlow2 (CCS 2020), 3.1.4.
+derandomised as in Beaver (CRYPTO 1995); their use for a multiplexer in Rathee et al., "CrypTFlow2" (CCS 2020).
 
 For a choice bit of one party and a word δ of the other, with prepared (m0, m1) there and (c, m_c) here:
 

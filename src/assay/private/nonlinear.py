@@ -26,6 +26,7 @@ def compute(party: Party, node: Node, bound: Bound, share: Residues) -> Residues
     Raises:
         ProtocolError: if the other party does not keep to the protocol, or what was prepared is used up.
     """
+    party.agree()
     match node:
         case ReLU():
             return relu(party, node, bound, share)

@@ -1,7 +1,7 @@
 """Correlated oblivious transfers by the million, out of 128 base transfers: SoftSpokenOT.
 
 Source: Roy, "SoftSpokenOT: Quieter OT Extension from Small-Field Silent VOLE in the Minicrypt Model" (CRYPTO 2022),
-figures 7 and 8 and section 5, semi-honest, with the repetition code. In the paper's notation, for each of 128/f places:
+the semi-honest protocol with the repetition code. In the paper's notation, for each of 128/f places:
 
 1. A tree of hashes (Goldreich, Goldwasser, Micali) gives the receiver 2^f keys, and the sender all but the one at its
    secret Δ_i: f base transfers say which side of each level it learns.
@@ -34,6 +34,9 @@ from assay.private.wire import bits_of
 
 BITS = 128
 """Of Δ: the computational security."""
+
+Seeds = NDArray[np.uint8]
+"""Keys of 16 bytes along the last axis, or bits."""
 
 Planes = Words
 """Bit planes (128, words): bit j of plane p belongs to transfer j."""
@@ -126,9 +129,6 @@ def sender(channel: Channel, session: bytes, field: int = FIELD) -> Sender:
     keys = [_punctured(session, *given) for given in zip(paths, known, sums, strict=True)]
     delta = (paths << np.arange(field - 1, -1, -1, dtype=np.uint8)).sum(axis=1, dtype=np.uint8)
     return Sender(Streams(np.concatenate(keys)), field, delta, multiples(delta, field))
-
-
-Seeds = NDArray[np.uint8]
 
 
 def _tree(session: bytes, pairs: Seeds) -> tuple[Seeds, Seeds]:

@@ -12,7 +12,8 @@ them without a word: the protocols turn them into chosen ones by telling the dif
 
 Who learns what: nothing of the other's. The client cannot know a pad that it does not hold; the server cannot know the
 client's digits and bits. Both store the same kinds in the same order, and each piece is taken once: what was taken is
-overwritten with zeros and gone. A piece is bound to the session by the key of the hash, and to its place by the tweak.
+overwritten with zeros and gone. A piece is bound to the session by the key of the hash, and to its place by the tweak;
+the parties compare where they are before each protocol (`Party.agree`).
 """
 
 from __future__ import annotations
@@ -83,6 +84,11 @@ class Store:
         """What is prepared and not yet taken."""
         return Demand(**{kind: pool[-1].shape[-1] for kind, pool in self._pools.items()})
 
+    @property
+    def place(self) -> bytes:
+        """16 bytes that name the session and how much of each kind is taken: the same at both parties."""
+        return sha256(b"assay/place/1" + self._session + repr(self.taken).encode()).digest()[:16]
+
     def prepare(self, channel: Channel, role: Role, demand: Demand) -> None:
         """Make what `demand` says, together with the other party, which says the same.
 
@@ -109,12 +115,10 @@ class Store:
         Raises:
             ProtocolError: if not so many are left.
         """
-        pool = self._pools.get(kind)
+        pool = self._pools.get(kind, ())
         left = pool[-1].shape[-1] if pool else 0
-        if count > left:
+        if not pool or count > left:
             raise ProtocolError(f"only {left} of the {count} {kind} that are needed are prepared; prepare more")
-        if not pool:
-            raise ProtocolError(f"no {kind} are prepared; prepare some")
         piece = tuple(array[..., :count].copy() for array in pool)
         for array in pool:
             array[..., :count] = 0

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from assay.private.aes import Randomness
-from assay.private.channel import Channel, Role
+from assay.private.channel import Channel, ProtocolError, Role
 from assay.private.ot_store import Store
 from assay.private.ring import Ring
 
@@ -23,3 +25,17 @@ class Party:
     @property
     def serves(self) -> bool:
         return self.role == "server"
+
+    def agree(self) -> None:
+        """The client says which session this is and what is used up of the material; the server has to be there too.
+
+        A message of another session, or of an earlier step, does not get past this, and no material is spent on it.
+
+        Raises:
+            ProtocolError: if the two parties are not at the same place.
+        """
+        place = np.frombuffer(self.store.place, np.uint8)
+        if not self.serves:
+            self.channel.send(place)
+        elif self.channel.receive(place.nbytes).tobytes() != place.tobytes():
+            raise ProtocolError("the two parties are not at the same place of the same session; start a new one")

@@ -55,7 +55,7 @@ class Maker:
         first = self.source.used
         if isinstance(self.source, extension.Sender):
             planes = extension.digits_of(self.source.extend(self.channel, 4 * words), self.source.field)
-            keys = (extension.rows_of(planes)[:, None] ^ self.source.multiples).reshape(-1, 2)
+            keys = _every_choice(extension.rows_of(planes), self.source.multiples)
             self.permutation.hash(keys, DIGITS, _tweaks(first, len(keys)))
             return (_pads(keys),)
         u, v = self.source.extend(self.channel, 4 * words)
@@ -164,6 +164,17 @@ def _joined(parts: list[Piece], count: int) -> Piece:
 def _tweaks(first: int, count: int, step: int = 1) -> Words:
     """From that of transfer number `first` on, every `step`-th of `count`."""
     return np.arange(CHOICES * first, CHOICES * first + count, step, dtype=np.uint64)
+
+
+@kernel
+def _every_choice(rows, multiples):  # type: ignore[no-untyped-def]
+    """(n, 2) → (16·n, 2): w + j·Δ for each digit j."""
+    keys = np.empty((16 * len(rows), 2), np.uint64)
+    for i in range(len(rows)):
+        for j in range(16):
+            keys[16 * i + j, 0] = rows[i, 0] ^ multiples[j, 0]
+            keys[16 * i + j, 1] = rows[i, 1] ^ multiples[j, 1]
+    return keys
 
 
 @kernel

@@ -1,7 +1,7 @@
 """Shares of x >> shift, exact, for x in [0, 2^(k-1)).
 
-Source: Rathee et al., "CrypTFlow2" (CCS 2020), section 4.1; the cheap wrap bit as in Huang et al., "Cheetah" (USENIX
-Security 2022), section 4.2. With shares x = a + b - 2^k·wrap:
+Source: Rathee et al., "CrypTFlow2" (CCS 2020), section 4; the cheap wrap bit as in Huang et al., "Cheetah" (USENIX
+Security 2022). With shares x = a + b - 2^k·wrap:
 
     x >> s  =  (a >> s) + (b >> s) + carry - 2^(k-s)·wrap
 

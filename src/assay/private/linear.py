@@ -14,21 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from math import prod
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from assay.errors import ModelError
-from assay.integer.bounds import Bound
 from assay.integer.graph import Conv2d, Ints, Linear, Shape
-from assay.integer.products import FLOAT64, planned_product
 from assay.private.channel import Bytes, ProtocolError
 from assay.private.circuit_privacy import Flooding, choose_scheme, hide, reveal
 from assay.private.coefficients import Maps, pack_inputs, pack_weights
 from assay.private.layer_shape import LayerShape
+from assay.private.masked_product import apply, exact_product
 from assay.private.ntt import Words, field
 from assay.private.packing import Packing, packing
 from assay.private.ring import Residues, Ring
@@ -161,7 +157,7 @@ class LinearServer:
         for node in nodes:
             if np.abs(node.weight).max() > 1 << (weight_bits - 1):
                 raise ModelError(f"layer {node.name} has weights beyond {weight_bits} bits, which its shape promises")
-            _product(node, ring)  # so that the first picture does not wait for it
+            exact_product(node, ring)  # so that the first picture does not wait for it
         self.layers = Layers.of(ring, shapes)
         self.request_size = self.layers.request_size
         self.weights = [
@@ -252,37 +248,3 @@ class LinearSession:
             z.inverse(sums)
             found[:, i] = sums
         return found
-
-
-def apply(ring: Ring, node: Conv2d | Linear, masked: Residues, share: Residues) -> Residues:
-    """The server's online part: W·(x - r) + s + bias mod 2^k, exact, in the clear.
-
-    Args:
-        masked: x - r, `n c h w` or `n k`. share: s, in the shape of the outputs `n …`.
-
-    Cost: one float64 matrix product up to about 30 bits of ring and weights, one more for every 30 beyond.
-    """
-    multiply, limb = _product(node, ring)
-    x = ring.signed(masked)
-    channels_last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if x.ndim == 4 else x
-    total: NDArray[Any] = share.astype(np.int64)
-    for shift in range(0, ring.bits, limb):
-        part = channels_last >> shift
-        part = part if shift + limb >= ring.bits else part & ((1 << limb) - 1)
-        found = multiply(part.astype(np.float64)).astype(np.int64)
-        total = total + ((found.transpose(0, 3, 1, 2) if found.ndim == 4 else found) << shift)
-    bias = ring.signed(ring.reduce(node.bias))
-    return ring.reduce(total + (bias[:, None, None] if x.ndim == 4 else bias))
-
-
-@lru_cache(maxsize=1024)
-def _product(node: Conv2d | Linear, ring: Ring) -> tuple[Any, int]:
-    """x → W·x on float64, and how many bits of x it is exact for."""
-    heaviest = int(np.abs(node.weight).reshape(len(node.weight), -1).sum(1).max())
-    limb = min(ring.bits, FLOAT64.bit_length() - 1 - max(heaviest, 1).bit_length())
-    fields = {name: getattr(node, name) for name in node.__dataclass_fields__}
-    plain = type(node)(**fields | {"bias": np.zeros_like(node.bias)})
-    channels = node.weight.shape[1] * (node.groups if isinstance(node, Conv2d) else 1)
-    edge = np.full(channels, 1 << limb)
-    step = planned_product(plain, Bound(-edge, edge), Bound(np.zeros(1, np.int64), np.zeros(1, np.int64)))
-    return lambda x: step([x], False)[0], limb

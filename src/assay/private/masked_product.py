@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from assay.integer.bounds import Bound
 from assay.integer.graph import Conv2d, Linear
-from assay.integer.products import FLOAT64
+from assay.integer.products import FLOAT64, planned_product
 from assay.private.ring import Residues, Ring
 
 

@@ -11,6 +11,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +29,7 @@ from assay.cli.serve import serve
 from assay.cli.verify import verify
 from assay.errors import AssayError, InputError
 from assay.integer import IntegerNetwork, save
-from assay.proof import ask
+from assay.proof import ask, service
 from assay.proof.asking.http import ServerError
 from assay.proof.serving import server
 
@@ -232,13 +235,22 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(data))]})
         await send({"type": "http.response.body", "body": data})
 
+    with in_a_thread(server.settings(app, 1 << 20)) as url:
+        yield url
+
+
+@contextmanager
+def in_a_thread(config: uvicorn.Config) -> Iterator[str]:
+    """The address of a server within this process."""
     listening = server.listen("127.0.0.1", 0)
-    running = uvicorn.Server(server.settings(app, 1 << 20))
+    running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run, args=([listening],))
     thread.start()
-    yield server.address_of(listening)
-    running.should_exit = True
-    thread.join()
+    try:
+        yield server.address_of(listening)
+    finally:
+        running.should_exit = True
+        thread.join()
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -270,3 +282,44 @@ def test_a_client_that_takes_its_answer_too_slowly_is_cut_off(quick: str) -> Non
 
     heard = exchange(quick, b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n", doze)
     assert 0 < len(heard) < 64 << 20
+
+
+def certificate(folder: Path) -> Path:
+    """Key and certificate for 127.0.0.1 in one file."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key, name, now = ec.generate_private_key(ec.SECP256R1()), x509.Name([]), datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
+    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    made = builder.add_extension(address, True).add_extension(x509.BasicConstraints(True, None), True)
+    signed = made.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+    file = folder / "both.pem"
+    file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + signed)
+    return file
+
+
+def test_behind_tls_the_server_must_show_who_it_is(
+    desk: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = certificate(tmp_path)
+    config = server.settings(service(desk.network), 1 << 20)
+    config.ssl_certfile = str(file)
+    with in_a_thread(config) as url:
+        secure = url.replace("http://", "https://")
+        for live in (False, True):
+            with pytest.raises(ServerError, match="does not show that it is 127"):
+                ask(secure, X, model=desk.network, live=live)
+        monkeypatch.setenv("SSL_CERT_FILE", str(file))
+        for live in (False, True):
+            assert ask(secure, X, model=desk.network, live=live).labels == desk.network.predict(X).tolist()
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_server_that_shakes_no_hands_is_not_waited_for(desk: SimpleNamespace, live: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"https://127.0.0.1:{mute.getsockname()[1]}"
+        with pytest.raises(ServerError, match="did not answer within"):
+            ask(url, X, model=desk.network, live=live, timeout_s=0.4)

@@ -167,6 +167,8 @@ def hung_up_after(place: Place, connection: socket.socket) -> Iterator[threading
         if isinstance(connection, ssl.SSLSocket):
             connection.do_handshake()
         yield late
+    except ssl.SSLCertVerificationError as error:
+        raise ServerError(f"{place.url} does not show that it is {place.host}: {error.verify_message}") from error
     except (OSError, http.client.HTTPException) as error:
         if late.is_set() or isinstance(error, TimeoutError):
             raise ServerError(f"{place.url} did not answer within {place.answer_s:g} s") from error

@@ -105,6 +105,21 @@ def test_a_kept_receipt_is_verified_again_by_assay_verify(desk: SimpleNamespace)
         command(desk.url, desk.one, model=desk.net, live=True, common=kept)
 
 
+def test_the_examples_in_the_documentation_run_as_they_are_written(
+    desk: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "client.md").read_text()
+    client, embedded = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(desk.folder)
+    np.savez("digits.npz", x=X)
+    assert "http://127.0.0.1:8081" in client
+    exec(compile(client.replace("http://127.0.0.1:8081", desk.url), "client.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("['class ")
+    names: dict[str, Any] = {}
+    exec(compile(embedded, "client.md", "exec"), names)
+    assert callable(names["app"])
+
+
 def test_another_network_than_the_agreed_one_is_rejected(desk: SimpleNamespace) -> None:
     for live in (False, True):
         outcome = command(desk.url, desk.one, model=desk.folder / "other.assay", live=live)

@@ -116,7 +116,7 @@ def _document(asked: Asked, out: Path | None) -> dict[str, Any]:
         "network": {"kind": agreed.kind, "digest": agreed.digest},
         "vouched_for_by": agreed.by,
         "verified": asked.verified,
-        "not_verified": agreed.not_verified,
+        "not_verified": asked.not_verified,
         "server_s": asked.server_s,
         "round_trip_s": asked.round_trip_s,
         "verify_s": asked.verify_s,
@@ -138,7 +138,7 @@ def _text(asked: Asked) -> str:
     lines = [
         f"{names}{more}",
         f"[{colour}]verified[/{colour}]: {escape(asked.verified)}",
-        *(f"[yellow]not verified[/yellow]: {escape(what)}" for what in asked.agreed.not_verified),
+        *(f"[yellow]not verified[/yellow]: {escape(what)}" for what in asked.not_verified),
         f"{server}round trip {asked.round_trip_s:.2f} s, verified in {1000 * asked.verify_s:.0f} ms, "
         f"{asked.proof_bytes / 1000:.0f} kB, {asked.ledger.bits:.1f} bits of soundness",
     ]

@@ -67,6 +67,11 @@ class Asked:
         fresh = "made for your nonce" if self.nonce is not None else "proven to challenges that were drawn here"
         return f"the outputs are those of {self.agreed.said} on exactly your pictures, {fresh}"
 
+    @property
+    def not_verified(self) -> tuple[str, ...]:
+        """What stays open, worst first."""
+        return self.agreed.not_verified
+
 
 def ask(
     url: str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import msgspec
 from websockets.exceptions import ConnectionClosed, WebSocketException
@@ -27,7 +27,9 @@ class ProverStream:
         self.received = 0
 
     def send(self, data: bytes) -> None:
-        self._talk.send(data)
+        """If the prover has closed the connection, what it said before is still to be heard: `receive` tells."""
+        with suppress(ConnectionClosed):
+            self._talk.send(data)
 
     def receive(self, count: int) -> bytes:
         while len(self._held) < count:
@@ -68,11 +70,9 @@ def conversation(place: Place, pictures: bytes) -> Iterator[ProverStream]:
         ServerError: if nobody is there, or not one that speaks this way.
     """
     with place.connect() as connection, hung_up_after(place, connection) as late, _shaken(place, connection) as talk:
-        try:
-            talk.send(pictures)
-            yield ProverStream(talk, place, late)
-        except WebSocketException as error:
-            raise ServerError(f"{place.url} broke off: {error}") from error
+        stream = ProverStream(talk, place, late)
+        stream.send(pictures)
+        yield stream
 
 
 def _shaken(place: Place, connection: socket.socket) -> ClientConnection:

@@ -137,6 +137,14 @@ def fresh(architecture: str, **arguments: int | str) -> Model:
         return Model(make(2, (SIDE, SIDE), CLASSES, **arguments), said)  # type: ignore[arg-type]
 
 
+def test_some_weights_of_each_layer_survive_the_coarsest_rounding():
+    """To a step of 4.8 standard deviations, as the field leaves the first of four layers: beyond 2.4 is not 0."""
+    for layer in fresh("safetynets-fcnn", width=64, depth=3).network:
+        if isinstance(layer, nn.Linear):
+            weight = layer.weight.detach()
+            assert float((weight.abs() > 2.4 * weight.std()).float().mean()) > 0.003
+
+
 def test_products_begin_with_outputs_of_one_spread():
     model = fresh("safetynets-fcnn", width=30, depth=3)
     even_out(model, TRAINING, 0.5)

@@ -40,7 +40,11 @@ def safetynets_fcnn(
     pool: int = 1,
     activation: str = "square",
 ) -> nn.Module:
-    """Fully connected: `depth` hidden layers of `width` units, on averages over pool x pool pixels."""
+    """Fully connected: `depth` hidden layers of `width` units, on averages over pool x pool pixels.
+
+    Weights begin with a normal distribution: rounded to the few steps that the field leaves them, those of a uniform
+    one would all be 0 in the first layer, and nothing could be learnt any more.
+    """
     height, columns = (side // pool for side in image_size)
     if height < 1 or columns < 1:
         raise ModelError(
@@ -52,7 +56,11 @@ def safetynets_fcnn(
     for _ in range(depth):
         layers += [nn.Linear(features, width), _activation(activation)]
         features = width
-    return nn.Sequential(*layers, nn.Linear(features, classes))
+    network = nn.Sequential(*layers, nn.Linear(features, classes))
+    for layer in network:
+        if isinstance(layer, nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    return network
 
 
 def safetynets_cnn(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import msgspec
 import numpy as np
 import pytest
@@ -116,6 +118,29 @@ def test_a_batch_is_applied_together() -> None:
     assert all(
         (apply(ring, node, x[i][None], s[i][None])[0] == part).all() for i, part in enumerate(apply(ring, node, x, s))
     )
+
+
+def test_many_clients_at_once_share_the_weights() -> None:
+    ring, node, shape = Ring(32), conv(4, 4, padding=(1, 1, 1, 1)), (4, 8, 8)
+    server = LinearServer(ring, [node], [shape])
+    assert not any(block.flags.writeable for block in server.weights[0])
+
+    def serve(seed: int) -> bool:
+        client = LinearClient(ring, [LayerShape.of(node, shape)])
+        session = server.session(client.public_key())
+        mask = residues(ring, shape, seed)
+        reply, share = session.answer(0, client.request(0, mask))
+        bias = ring.reduce(node.bias)[:, None, None]
+        product = apply(ring, node, mask[None], np.zeros_like(share)[None])[0] - bias
+        return bool((client.finish(0, reply) + share == product).all())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(serve, range(8)))
+
+
+def test_no_layers_are_no_work() -> None:
+    client = LinearClient(Ring(32), [])
+    LinearServer(Ring(32), [], []).session(client.public_key())
 
 
 def test_a_shape_survives_being_sent() -> None:

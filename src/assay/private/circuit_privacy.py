@@ -89,7 +89,7 @@ class Flooding:
     def security(self, cuts: Sequence[Packing]) -> float:
         """-log2 of the total variation distance that all replies of one inference add up to."""
         total = sum(prod(cut.shape.output) * noise_bound(cut.norm) for cut in cuts)
-        return self.bits + 1 - log2(total)
+        return self.bits + 1 - log2(max(total, 1))
 
     @cached_property
     def kept_first(self) -> int:

@@ -9,7 +9,8 @@ Everything beyond this wall is arrays of words: a ciphertext is `2 primes N`, ea
 SEAL reads are written here, word by word, from arrays whose sizes and ranges were checked; SEAL never parses a byte of
 the other party's. They pass through a file that exists in memory only and has no name.
 
-Randomness: SEAL draws a seed from the operating system for every call and expands it with BLAKE2.
+Randomness: SEAL seeds a generator anew for every call, from the operating system or the processor (what C++ calls
+`std::random_device`), and expands the seed with BLAKE2.
 """
 
 from __future__ import annotations

@@ -238,10 +238,15 @@ def layer_table(document: dict[str, Any], title: str) -> Table:
     table = Table(*heads, title=title, box=box.SIMPLE_HEAD)
     for row in [*document["layers"], {"layer": "sum", "operation": "", **document}]:
         table.add_row(
-            Text(row["layer"]), row["operation"], f"{row['offline_s']:.3f}", size(row["offline_bytes"]),
-            f"{1000 * row['online_s']:.1f}", size(row["online_bytes"]), str(row["online_rounds"]),
+            Text(row["layer"]), row["operation"], _number(row["offline_s"], 3), size(row["offline_bytes"]),
+            _number(1000 * row["online_s"], 1), size(row["online_bytes"]), str(row["online_rounds"]),
         )  # fmt: skip
     return table
+
+
+def _number(value: float, digits: int) -> str:
+    """A dash for what is not known."""
+    return f"{value:.{digits}f}" if value == value else "–"
 
 
 def size(count: int) -> str:
@@ -314,6 +319,8 @@ def _examples(known: IntegerNetwork, count: int, seed: int) -> NDArray[np.intege
 
 def _digits_network(common: Common, tick: Any) -> Path:
     """LeNet's little sister, trained for some seconds; kept for the next time."""
+    from dataclasses import replace
+
     from assay.data import load
     from assay.integer import CompileSettings, compile_measured, save
     from assay.models import build, fresh_weights, recipe, spec_for, train
@@ -321,7 +328,7 @@ def _digits_network(common: Common, tick: Any) -> Path:
     training = load("digits", "train")
     spec, settings = spec_for(training), recipe("digits")[1]
     model = fresh_weights(common.seed, lambda: build(spec))
-    train(model, training, settings, tick=tick)
+    train(model, training, replace(settings, epochs=4, seed=common.seed), tick=tick)
     compiled = compile_measured(model, load("digits", "clean"), CompileSettings())
     return save(compiled.network, (common.out or Path("runs") / "private-demo") / "digits.assay")
 

@@ -10,7 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from assay.bench import Job, Table, classic, fuzzing, integer, opening, private_linear, proof_jobs, speed, zoo
+from assay.bench import (
+    Job,
+    Table,
+    classic,
+    fuzzing,
+    integer,
+    opening,
+    private_linear,
+    private_nonlinear,
+    proof_jobs,
+    speed,
+    zoo,
+)
 from assay.detect.verdict import ACCUSING, SUPPORTING, shipped
 from assay.runs import digest
 
@@ -100,6 +112,9 @@ def made_up(job: Job) -> dict[str, Any]:
         seconds = {key: [0.25, 0.2, 0.3] for key in ("client_s", "server_s", "cpu_s", "online_s")}
         return {**seconds, "client_bytes": 5_400_000, "server_bytes": 1_700_000, "encode_s": 0.5,
                 "weights_bytes": 92_000_000, "security_bits": 48.4, "primes": 2}  # fmt: skip
+    if job.function is private_nonlinear.protocol:
+        spent = {"seconds": 0.1, "cpu_s": 0.15, "sent": 1000, "rounds": 3}
+        return {"values": 10, "set_up": spent, "offline": [spent] * 3, "online": [spent] * 3}
     if job.function is fuzzing.fuzz_receipts:
         return {"rejected": {"bytes": 12, "fields": 8}, "unreadable": 5, "wrong": [], "cpu_s": 0.02}
     if (found := _about_integers(job)) is not None:

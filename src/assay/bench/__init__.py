@@ -9,6 +9,7 @@ from assay.bench import (
     fuzzing,
     integer,
     private_linear,
+    private_nonlinear,
     proof,
     references,
     repairs,
@@ -33,6 +34,7 @@ TABLES: dict[str, Table] = {
     "proof": proof.PROOF,
     "proof-brief": proof.BRIEF,
     "private-linear": private_linear.PRIVATE_LINEAR,
+    "private-nonlinear": private_nonlinear.PRIVATE_NONLINEAR,
     "receipts": fuzzing.RECEIPTS,
 }
 """The names of the command line."""

@@ -6,7 +6,7 @@ ideal permutation. π is AES under a key that each session derives anew, and no 
 
 Kernels use the processor's AES instructions through LLVM (two blocks an instruction where it has VAES); without them,
 the `cryptography` package's AES does the same work. Randomness comes from the operating system, expanded by AES-CTR.
-Measured on one core of an AMD EPYC (Zen 4), numba 0.68: see `benchmarks/private_nonlinear.py`.
+Measured on one core of an AMD EPYC (Zen 4), numba 0.68: see `assay bench private-nonlinear`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ What comes out, for each transfer: the receiver has a bit u and 128 bits v, the 
 Four of them with weights 1, x, x², x³ in GF(2^f) make one with a digit u of 4 bits: w = v + u·Δ, u in GF(2^f).
 
 f = 4 moves 15.5 bytes for a 1-of-16 transfer and costs the least time on two cores and any link above 100 Mb/s: see
-`benchmarks/private_nonlinear.py`, which measures f = 8 (half of the bytes, eight times the AES) beside it.
+`assay bench private-nonlinear`, which measures f = 8 (half of the bytes, eight times the AES) beside it.
 
 Who learns what: the sender's view is its own Δ and pseudorandom corrections (each u_i, i > 0, hides under a stream with
 a key unknown to it); the receiver sees nothing but the tree's corrections. 128 bits, computational.

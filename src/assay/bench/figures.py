@@ -144,7 +144,7 @@ def cost_over_batch(series: Mapping[str, Sequence[tuple[float, float, float]]]) 
         for one, column in zip(axes, (1, 2), strict=True):
             one.plot([p[0] for p in ordered], [p[column] for p in ordered], marker=marker, color=colour, label=name)
     _by_factors(axes, "pictures in a proof")
-    axes[1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes[1].legend(frameon=False, fontsize=8, labelcolor=GREY, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return _svg(figure)
 
 
@@ -166,3 +166,4 @@ def _by_factors(axes: Sequence[Axes], across: str) -> None:
     for one, step in zip(axes, ("prove", "verify"), strict=True):
         one.set(xscale="log", yscale="log", xlabel=across, ylabel=f"CPU seconds to {step}")
         one.minorticks_off()
+        one.margins(0.12)

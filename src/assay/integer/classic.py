@@ -97,6 +97,14 @@ def lower_classic(nodes: Sequence[RealNode], observed: Sequence[Observed], scale
     return Lowered(tuple(lowering.out), float(last.scale[0]), lowering.values)
 
 
+def rounded_features(nodes: Sequence[RealNode], observed: Sequence[Observed], scales: Scales) -> Value:
+    """What the first product or square reads: its scale and shift say on which grid the features are."""
+    lowering, last = _Lowering(nodes, observed, scales), features(nodes)
+    for i in range(last + 1):
+        lowering.values[i] = lowering.value(i)
+    return lowering.rounded(last, lowering.values[last])
+
+
 class TooFineError(Exception):
     """A bias or a weight has no place in the field at these steps."""
 

@@ -19,7 +19,7 @@ from torch.nn.utils import parametrize
 from assay.data import Dataset
 from assay.integer.calibrate import observe
 from assay.integer.capture import capture
-from assay.integer.classic import balanced, features, lower_classic
+from assay.integer.classic import balanced, rounded_features
 from assay.integer.fold import fold
 from assay.integer.real import Convolution, Dense
 from assay.models import ARCHITECTURES, Model, ModelSpec, TrainSettings, as_float, fresh_weights, train
@@ -177,5 +177,5 @@ def grid_of(model: Model, data: Dataset, margin_bits: float) -> Grid:
     observed = observe(real, data.x[:512])
     scales = balanced(real, observed, margin_bits)
     names = [f"network.{node.name}" for node in real if isinstance(node, Convolution | Dense)]
-    first = lower_classic(real, observed, scales).values[features(real)]
+    first = rounded_features(real, observed, scales)
     return Grid(dict(zip(names, scales.steps, strict=True)), float(first.scale.mean()), float(first.shift.mean()))

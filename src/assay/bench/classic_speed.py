@@ -83,7 +83,7 @@ RATIOS = Table(
     },
     "The network 1845-2000-2000-2000-183 of squares, trained at these widths on frames of speech (table `safetynets`), "
     "proven live. CPU seconds of one thread, medians. The plain loop does every product and sum in F_p one after the "
-    "other, as the paper's baseline does; it is measured on 128 pictures and its time multiplied. The exact run is "
+    "other; it is measured on 128 pictures and its time multiplied. The exact run is "
     "Assay's own, on floating-point products of matrices in two limbs, which is what the prover runs. The paper: a "
     "proof within 5 % of running the network, a verifier 8 to 82 times cheaper than that.",
     serial=True,

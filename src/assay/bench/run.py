@@ -162,7 +162,7 @@ def cell(row: Row, key: str) -> str:
     if not isinstance(value, float):
         return str(value)
     if not any(word in key for word in _PERCENT):
-        return f"{value:.3g}"
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
     digits = 0 if key == "poison_rate" else 2 if "drop" in key or "loss" in key else 1
     text = f"{100 * value:.{digits}f} %"
     interval = row.get(f"{key}_interval")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from assay.cli.console import Common, Outcome, progress
 from assay.cli.verify import read_file, rejected
 from assay.errors import InputError
+
+if TYPE_CHECKING:
+    from assay.proof import Ledger
 
 
 def commit(network: Path, *, accept: bool = False, common: Common = Common()) -> Outcome:
@@ -22,14 +26,14 @@ def commit(network: Path, *, accept: bool = False, common: Common = Common()) ->
     accept
         Check a commitment: all weights are in range, so nothing can wrap around.
     """
-    from assay.proof import HiddenNetwork, VerificationError, accept_commitment
+    from assay.proof import HiddenNetwork, VerificationError, accept_commitment, ledger_of_commitment
 
     if accept:
         try:
-            digest = accept_commitment(read_file(network))
+            digest = accept_commitment(data := read_file(network))
         except VerificationError as error:
             return rejected(error)
-        return Outcome({"accepted": True, "reason": None, "commitment": digest.hex()}, f"accepted\n{digest.hex()}")
+        return _accepted(digest, ledger_of_commitment(data))
     if common.out is None:
         raise InputError("say where the commitment is to be written: --out net.commitment")
     from assay.integer import load
@@ -42,3 +46,15 @@ def commit(network: Path, *, accept: bool = False, common: Common = Common()) ->
         bars("committing to the weights", 1, 1)
     document = {"commitment": hidden.digest.hex(), "file": str(common.out), "bytes": common.out.stat().st_size}
     return Outcome(document, f"{hidden.digest.hex()}\nwritten to {common.out}, for clients to accept")
+
+
+def _accepted(digest: bytes, ledger: Ledger | None) -> Outcome:
+    document = {
+        "accepted": True,
+        "reason": None,
+        "commitment": digest.hex(),
+        "soundness_bits": None if ledger is None else ledger.bits,
+        "soundness": [] if ledger is None else ledger.rows(),
+    }
+    sure = "a classic network: no range to prove" if ledger is None else f"weights in range, {ledger.bits:.1f} bits"
+    return Outcome(document, f"accepted ({sure})\n{digest.hex()}")

@@ -111,6 +111,7 @@ def _accepted(found: Verified, known: IntegerNetwork | None) -> Outcome:
         "outputs": found.outputs.tolist(),
         "verify_s": found.verify_s,
         "soundness_bits": found.ledger.bits,
+        "soundness_bits_after_2_40_hashes": found.ledger.after(40),
         "soundness": found.ledger.rows(),
         "statement": found.statement,
         "notes": list(found.notes),
@@ -127,7 +128,7 @@ def _text(found: Verified, known: IntegerNetwork | None) -> str:
         f"[green]accepted[/green] in {1000 * found.verify_s:.0f} ms: {', '.join(labels)}{more}",
         f"{found.statement['proves']}",
         f"not proven: {found.statement['does_not_prove']}",
-        f"soundness: {found.ledger.bits:.1f} bits",
+        f"soundness: {found.ledger.bits:.1f} bits a try, {found.ledger.after(40):.1f} against 2^40 hashes",
         *(
             f"  {row['bits']:6.1f}  {escape(str(row['step']))}: {escape(str(row['bound']))}"
             for row in found.ledger.rows()

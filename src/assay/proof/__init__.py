@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from assay.proof.api import Verified, prove, soundness_of, verify
 from assay.proof.errors import UnprovableError, UnreadableReceipt, VerificationError
 from assay.proof.estimate import Estimate, estimate
-from assay.proof.hidden import HiddenNetwork, accept_commitment
+from assay.proof.hidden import HiddenNetwork, accept_commitment, ledger_of_commitment
 from assay.proof.receipt import Receipt, parse
 from assay.proof.soundness import Ledger
 
@@ -37,6 +37,7 @@ __all__ = [
     "accept_commitment",
     "ask",
     "estimate",
+    "ledger_of_commitment",
     "parse",
     "prove",
     "service",

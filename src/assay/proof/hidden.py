@@ -43,6 +43,7 @@ from assay.proof.fraction_sum import prove_zero_sum, verify_zero_sum
 from assay.proof.grouped_weights import prove_grouped, verify_grouped
 from assay.proof.multilinear import Point, at, below, combine, eq_table, index_sum, split, variables
 from assay.proof.plan import Architecture, is_looked_up, reaches
+from assay.proof.soundness import Ledger, commitment_terms, lookup_terms
 from assay.proof.tensors import Ints, padded
 from assay.proof.transcript import ProverChannel, Reader, Recorder, VerifierChannel
 from assay.runs import write_atomically
@@ -328,7 +329,7 @@ class CommitmentFile(msgspec.Struct, frozen=True, array_like=True, forbid_unknow
 
 
 def accept_commitment(data: bytes) -> bytes:
-    """Check a commitment file; the 32 bytes that it is accepted under.
+    """Check a commitment file; the 32 bytes that it is accepted under. How sure that is: `range_ledger`.
 
     Raises:
         UnreadableReceipt: if it is no such file.
@@ -362,6 +363,19 @@ class _Draws:
 def _draw(channel: ProverChannel | VerifierChannel, plan: WeightPlan) -> _Draws:
     alphas = [channel.draw() for _ in range(1 << plan.lookups.bits)]
     return _Draws(alphas, channel.draw())
+
+
+def ledger_of_commitment(data: bytes) -> Ledger | None:
+    """How sure it is that the weights in an accepted file are in range; None for classic networks, which need none."""
+    file = msgspec.msgpack.decode(data, type=CommitmentFile)
+    return None if _is_classic(file.architecture) else range_ledger(WeightPlan(read_architecture(file.architecture)))
+
+
+def range_ledger(plan: WeightPlan) -> Ledger:
+    """Of the proof that all weights and biases are in range."""
+    values = [(block.bits, plan.lookups.groups[name]) for name, block in plan.blocks.items() if name[0] != "counts"]
+    lookups = lookup_terms(values, _ROWS, plan.size)
+    return Ledger((*lookups, *commitment_terms("weights", plan.layout, len(plan.blocks))))
 
 
 def _verify_ranges(channel: VerifierChannel, plan: WeightPlan, root: bytes) -> None:

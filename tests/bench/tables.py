@@ -14,6 +14,7 @@ from assay.bench import (
     Job,
     Table,
     classic,
+    estimates,
     fuzzing,
     integer,
     opening,
@@ -115,6 +116,9 @@ def made_up(job: Job) -> dict[str, Any]:
     if job.function is private_nonlinear.protocol:
         spent = {"seconds": 0.1, "cpu_s": 0.15, "sent": 1000, "rounds": 3}
         return {"values": 10, "set_up": spent, "offline": [spent] * 3, "online": [spent] * 3}
+    if job.function is estimates.foreseen:
+        costs = {"memory_bytes": 10**9, "receipt_bytes": 400_000}
+        return {"foreseen": {"prove_s": 0.5, **costs}, "prove_s": [0.4, 0.45], **costs}
     if job.function is fuzzing.fuzz_receipts:
         return {"rejected": {"bytes": 12, "fields": 8}, "unreadable": 5, "wrong": [], "cpu_s": 0.02}
     if (found := _about_integers(job)) is not None:

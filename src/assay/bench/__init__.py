@@ -6,6 +6,7 @@ from assay.bench import (
     badnets,
     classic,
     classic_speed,
+    estimates,
     fuzzing,
     integer,
     private_linear,
@@ -36,5 +37,6 @@ TABLES: dict[str, Table] = {
     "private-linear": private_linear.PRIVATE_LINEAR,
     "private-nonlinear": private_nonlinear.PRIVATE_NONLINEAR,
     "receipts": fuzzing.RECEIPTS,
+    "estimates": estimates.ESTIMATES,
 }
 """The names of the command line."""

@@ -39,7 +39,7 @@ def bench(
     ----------
     table
         badnets-mnist, badnets-signs, scan, repair, references, integer, safetynets, safetynets-speed, proof,
-        proof-brief, private-linear, private-nonlinear, speed or receipts.
+        proof-brief, private-linear, private-nonlinear, speed, receipts or estimates.
     quick
         One seed and few models, in a minute or two.
     again

@@ -1,14 +1,16 @@
-"""What a proof will cost, before it is made: sizes are counted, times come from a short measurement on this machine.
+"""What a proof will cost, before it is made: sizes are counted, times follow from a rehearsal on this machine.
 
-The constants say how many multiplications in F_p² each step is worth, memory traffic included; they were fitted once,
-on proofs of LeNet-5, ResNet-20 and VGG-16 (`assay bench proof` compares prediction and measurement).
+Nearly all of a proof's time goes into three steps whose work is counted exactly: the commitment, the sum of fractions,
+and the opening. `_rehearse` does each of them once on numbers, as many as the proof has but at most 2²⁰, and what one
+value took there it will take again. The rest is small and counted in multiplications and messages.
+`assay bench estimates` compares what was foreseen with what it took.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -16,29 +18,33 @@ import numpy as np
 from assay.integer import IntegerNetwork
 from assay.integer import graph as g
 from assay.proof.api import plan_for
-from assay.proof.commitment import QUERIES, Layout
-from assay.proof.field import P, products
+from assay.proof.commitment import QUERIES, Claim, Committed, Layout, Term
+from assay.proof.field import ONE, P, products
+from assay.proof.fraction_sum import prove_zero_sum
 from assay.proof.merkle import HASH_BYTES
 from assay.proof.multilinear import variables
 from assay.proof.plan import Plan
-from assay.proof.transcript import ELEMENT_BYTES
+from assay.proof.transcript import ELEMENT_BYTES, Recorder
 
-ENCODE = 1.15
-"""Multiplications a butterfly."""
-FRACTION = 24.0
-"""A fraction of the lookups: its tree, and ten multiplications in the sum-checks."""
-OPENED = 12.0
-"""A committed value, in the reduction of all claims to one point."""
 ACTIVATION = 10.0
-"""A value that a convolution reads, per row of its kernel; a value that is squared."""
+"""Multiplications for a value that a convolution reads, per row of its kernel; for a value that is squared."""
 WEIGHT = 0.25
-"""A weight that is bound to a point."""
-ROUND_S = 35e-6
+"""Multiplications for a weight that is bound to a point."""
+WITNESS = 8.0
+"""Multiplications that the time to lay out a committed value or find the row of a fraction is worth."""
+ROUND_S = 30e-6
 """Seconds of Python a message."""
-HASH_S = 1.3e-6
-"""Seconds of Python a hash."""
-BASE_BYTES = 260 << 20
-"""The process with its libraries and compiled code."""
+REHEARSED_BITS = (12, 20)
+"""Sizes of a rehearsal; above the largest, memory is as slow as it gets."""
+
+LIBRARIES = 168 << 20
+"""Bytes of the process with its libraries and compiled code."""
+WEIGHT_BYTES = 15
+"""A weight, in the types that reading, running and proving want."""
+COMMITTED_BYTES = 48
+"""A committed value: the vector twice, its row, and 32 bytes of codeword."""
+FRACTION_BYTES = 68
+"""A fraction: numerator and denominator, the same again folded in pairs, and its row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +64,76 @@ class Estimate:
 
 
 def estimate(network: IntegerNetwork, batch: int = 1) -> Estimate:
-    """The cost of a receipt for `batch` pictures. Takes about a tenth of a second and one run of the network.
+    """The cost of a receipt for `batch` pictures. Takes up to a second and one run of the network.
 
     Raises:
         UnprovableError: naming the layer that cannot be proven.
     """
     plan = plan_for(network, batch)
     messages = _messages(plan)
-    size = _proof_bytes(plan, messages)
     pictures = prod(plan.shape(0)) * (1 if network.input.low >= 0 and network.input.high <= 255 else 8)
-    receipt = size + pictures + 8 * prod(plan.shape(len(plan.nodes) - 1)) + 200
+    receipt = _proof_bytes(plan) + pictures + 8 * prod(plan.shape(len(plan.nodes) - 1)) + 200
+    seconds = _arithmetic(plan) * _multiplication_s() + messages * ROUND_S + batch * _run_s(network)
+    if plan.looked_up:
+        seconds += _lookup_s(plan)
+    return Estimate(seconds, _memory(plan), receipt, plan.committed_size, plan.fraction_count)
+
+
+def _lookup_s(plan: Plan) -> float:
+    """Commitment, sum of fractions, opening."""
     committed, fractions = plan.committed_size, plan.fraction_count
-    seconds = _arithmetic(plan) * _multiplication_s() + _hashes(plan) + messages * ROUND_S + batch * _run_s(network)
+    rates = _rehearse(_rehearsed_bits(committed)), _rehearse(_rehearsed_bits(fractions))
+    encoding = rates[0].butterfly_s * _butterflies(plan.layout)
+    return encoding + rates[0].opened_s * committed + rates[1].fraction_s * fractions
+
+
+def _rehearsed_bits(count: int) -> int:
+    least, most = REHEARSED_BITS
+    return min(max(count.bit_length() - 1, least), most)
+
+
+def _butterflies(layout: Layout) -> float:
+    """Work of encoding and hashing a matrix; two for the column that is hashed."""
+    return layout.rows * layout.codeword * (layout.column_bits + 2) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Rates:
+    """CPU seconds of one butterfly of an encoding, one value in an opening, one fraction of a sum."""
+
+    butterfly_s: float
+    opened_s: float
+    fraction_s: float
+
+
+@lru_cache(maxsize=16)
+def _rehearse(bits: int) -> _Rates:
+    """Commit to 2**bits numbers, open them, add as many fractions. The quicker of two times, of one for the largest."""
+    size = 1 << bits
+    numbers = (np.arange(size, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)) % np.uint64(P)
+    table = np.repeat(numbers[:, None], 2, axis=1)
+    claim, found = Claim((Term(0, (ONE,) * bits),), ONE), []
+    rounds = bits * (bits + 3) // 2 * ROUND_S
+    for _ in range(2 if bits < REHEARSED_BITS[1] else 1):  # what is larger finds no memory warm
+        begun = time.process_time()
+        committed = Committed(numbers)
+        encoded = time.process_time()
+        committed.prove(Recorder(), [claim])
+        opened = time.process_time()
+        prove_zero_sum(Recorder(), table, table)
+        added = time.process_time()
+        found.append((encoded - begun, opened - encoded, max(added - opened - rounds, 0.5 * (added - opened))))
+    encode_s, open_s, add_s = (min(times) for times in zip(*found, strict=True))
+    return _Rates(encode_s / _butterflies(committed.layout), open_s / size, add_s / size)
+
+
+def _memory(plan: Plan) -> int:
+    """Peak of the process: the run, the commitment, and the larger of fractions and opening."""
     activations = sum(prod(plan.shape(k)) for k in range(len(plan.nodes)))
-    memory = BASE_BYTES + 8 * activations + max(150 * fractions, 60 * committed) + 56 * committed + 40 * _largest(plan)
-    return Estimate(seconds, memory, receipt, committed, fractions)
+    weights = sum(node.weight.size for node in plan.nodes if isinstance(node, g.Conv2d | g.Linear))
+    committed, fractions = plan.committed_size, plan.fraction_count
+    proof = COMMITTED_BYTES * committed + max(FRACTION_BYTES * fractions, COMMITTED_BYTES * committed)
+    return LIBRARIES + WEIGHT_BYTES * weights + 8 * activations + proof + 40 * _largest(plan)
 
 
 def _largest(plan: Plan) -> int:
@@ -93,13 +154,13 @@ def _layer_variables(plan: Plan, position: int) -> tuple[int, int]:
         case g.Conv2d():
             spatial = sum(variables(side) for side in plan.architecture.shapes[node.input][1:])
             return bits(node.input) + sum(variables(side) for side in node.weight.shape[2:]) + spatial, 2
-        case g.SumPool():
+        case g.SumPool() | g.Subsample():
             return bits(node.input), 2
         case g.MaxPool():
             return plan.bits(position), prod(node.kernel) + 1
         case g.Square():
             return plan.bits(position), 3
-        case g.Flatten() | g.Concat() | g.Subsample() | g.PadChannels():
+        case g.Flatten() | g.Concat() | g.PadChannels():
             return sum(bits(source) for source in node.inputs), 2
         case _:
             return 0, 0
@@ -112,7 +173,7 @@ def _messages(plan: Plan) -> int:
     return n * (n + 3) // 2 + opening + sum(_layer_variables(plan, k)[0] + 2 for k in range(1, len(plan.nodes)))
 
 
-def _proof_bytes(plan: Plan, messages: int) -> int:
+def _proof_bytes(plan: Plan) -> int:
     layers = [_layer_variables(plan, k) for k in range(1, len(plan.nodes))]
     elements = sum(rounds * said + 2 for rounds, said in layers)
     if not plan.looked_up:
@@ -135,8 +196,8 @@ def _opening_bytes(layout: Layout) -> int:
 
 
 def _arithmetic(plan: Plan) -> float:
-    """In multiplications."""
-    total = 0.0
+    """Of the layers and of the witness, in multiplications."""
+    total = WITNESS * (plan.committed_size + plan.fraction_count) if plan.looked_up else 0.0
     for position, node in enumerate(plan.nodes):
         if isinstance(node, g.Conv2d | g.Linear):
             total += WEIGHT * node.weight.size + 2 * WEIGHT * prod(plan.shape(node.input))
@@ -144,22 +205,7 @@ def _arithmetic(plan: Plan) -> float:
             total += ACTIVATION * node.weight.shape[3] * prod(plan.architecture.shapes[node.input])
         if isinstance(node, g.Square | g.MaxPool):
             total += ACTIVATION * (1 << plan.bits(position)) * (8 if isinstance(node, g.MaxPool) else 1)
-    if plan.looked_up:
-        layout = plan.layout
-        butterflies = layout.rows * layout.codeword * (layout.column_bits + 2) / 2
-        total += ENCODE * butterflies + FRACTION * plan.fraction_count + OPENED * plan.committed_size
     return total
-
-
-def _hashes(plan: Plan) -> float:
-    if not plan.looked_up:
-        return 0.0
-    layout: Layout = plan.layout
-    column = bytes(16 * layout.rows)
-    begun = time.perf_counter()
-    for _ in range(50):
-        hashlib.sha256(column).digest()
-    return layout.codeword * ((time.perf_counter() - begun) / 50 + 2 * HASH_S)
 
 
 def _multiplication_s() -> float:

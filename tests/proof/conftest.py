@@ -55,7 +55,7 @@ def classic() -> IntegerNetwork:
 
 
 def subsampled() -> IntegerNetwork:
-    """A claim that comes through a subsampling to a square has variables that are 0."""
+    """A square that is read through a subsampling."""
     return network(
         g.Input((1, 4, 4)),
         g.Square(input=0),

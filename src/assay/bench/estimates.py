@@ -25,7 +25,10 @@ SEED = 1
 
 
 def foreseen(settings: dict[str, Any]) -> dict[str, Any]:
-    """A job: the estimate for a batch, and the proof of it, made twice; `architecture`, `pictures` by the name of a data set, `seed`, `batch`."""
+    """A job: the estimate for a batch, and the proof of it, made twice.
+
+    Settings: `architecture`, `pictures` (the name of a data set), `seed`, `batch`.
+    """
     pictures = load_data(settings["pictures"], "test").take(max(64, settings["batch"]))
     with seeded(settings["seed"]):
         model = build(spec_for(pictures, settings["architecture"])).eval()

@@ -156,7 +156,10 @@ def _square_round(table: Words, high: Words, low: Words) -> Words:
 def prove_square(
     channel: ProverChannel, claim: Element, table: Words, eq_point: Point
 ) -> tuple[list[Element], Element]:
-    """Prove claim = Σ_x eq(eq_point, x)·t(x)². Says three elements a round; returns r and t̃(r), which is not said."""
+    """Prove claim = Σ_x eq(eq_point, x)·t(x)², no variable of `eq_point` being 0, as random ones are not.
+
+    Says three elements a round; returns r and t̃(r), which is not said.
+    """
     weights, point = EqWeights(eq_point), []
     for k, e in enumerate(reversed(eq_point)):
         g0, g2 = unpack(_square_round(table, *weights.after(k + 1)))

@@ -109,7 +109,7 @@ def test_weights_beyond_what_the_shape_promises_are_refused() -> None:
     node = Linear(0, np.array([[129]]), np.array([0]), name="head")
     with pytest.raises(ModelError, match="layer head has weights beyond 8 bits"):
         LinearServer(Ring(32), [node], [(1,)])
-    assert LinearServer(Ring(32), [node], [(1,)], weight_bits=9).memory > 0
+    assert LinearServer(Ring(32), [node], [(1,)], weight_bits=9).weights
 
 
 def test_a_batch_is_applied_together() -> None:
@@ -124,6 +124,7 @@ def test_many_clients_at_once_share_the_weights() -> None:
     ring, node, shape = Ring(32), conv(4, 4, padding=(1, 1, 1, 1)), (4, 8, 8)
     server = LinearServer(ring, [node], [shape])
     assert not any(block.flags.writeable for block in server.weights[0])
+    assert sum(block.nbytes for block in server.weights[0]) == server.layers.memory
 
     def serve(seed: int) -> bool:
         client = LinearClient(ring, [LayerShape.of(node, shape)])

@@ -111,7 +111,7 @@ def encrypted_layers(settings: dict[str, Any]) -> dict[str, Any]:
         "client_bytes": runs[0].sent_by_client,
         "server_bytes": runs[0].sent_by_server,
         "encode_s": encode_s,
-        "weights_bytes": server.memory,
+        "weights_bytes": server.layers.memory,
         "security_bits": server.layers.flooding.security(cuts),
         "primes": server.layers.scheme.count,
     }

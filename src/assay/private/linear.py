@@ -58,6 +58,11 @@ class Layers:
         return _size(self.scheme.primes)
 
     @property
+    def memory(self) -> int:
+        """Bytes that a server keeps of encoded weights: to be asked before they are."""
+        return sum(maps.packing.products for maps in self.maps) * self.scheme.count * DEGREE * 8
+
+    @property
     def key_size(self) -> int:
         """Bytes of the client's public key."""
         return _size(self.scheme.all_primes)
@@ -146,6 +151,8 @@ class LinearClient:
 class LinearServer:
     """The weights of all layers, encoded and transformed once, shared by all sessions and never written to.
 
+    They take `layers.memory` bytes: 190 MB for ResNet-32, of 0.5 million weights.
+
     Raises ModelError if a weight has more bits than the shapes promise, or as `Layers.of`.
     Cost: about 0.3 ms a product to encode.
     """
@@ -164,11 +171,6 @@ class LinearServer:
             _encoded(self.layers.scheme, maps.packing, node.weight)
             for maps, node in zip(self.layers.maps, nodes, strict=True)
         ]
-
-    @property
-    def memory(self) -> int:
-        """Bytes that the encoded weights take."""
-        return sum(block.nbytes for layer in self.weights for block in layer)
 
     def session(self, public_key: Bytes) -> LinearSession:
         """For one client.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.private.words import fresh_words, pack, packed_size, unpack
 
 
+@settings(deadline=None)
 @given(st.integers(1, 64), st.lists(st.integers(0, 2**64 - 1), max_size=40))
 def test_words_come_back_as_they_were(bits: int, values: list[int]) -> None:
     words = np.array([v % 2**bits for v in values], np.uint64)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from integer_oracle import assert_as_defined, network_of, paddings, pairs, pictures, seeds
 
 from assay.errors import ModelError
-from assay.integer import IntegerNetwork, Node
+from assay.integer import IntegerNetwork, Node, products
 from assay.integer.graph import (
     Add,
     Concat,
@@ -61,6 +61,19 @@ def test_a_convolution_is_its_definition(shape, data, seed, largest, high):
     bias = weights(rng, 10**6, out)
     network = built(shape, Conv2d(0, weight, bias, stride, padding, dilation, groups), low=-high // 2, high=high)
     assert_as_defined(network, pictures(network, 3, seed))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(("scratch", "of_one_picture"), [(1, 1 << 26), (3000, 1 << 26), (1 << 21, 1), (1, 1)])
+def test_a_convolution_is_the_same_however_little_is_copied_at_a_time(
+    channels: int, scratch: int, of_one_picture: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(3)
+    node = Conv2d(0, weights(rng, 127, 3, channels, 3, 2), weights(rng, 900, 3), (1, 2), (1, 0, 2, 1))
+    network = network_of((channels, 6, 7), node)
+    monkeypatch.setattr(products, "SCRATCH", scratch)
+    monkeypatch.setattr(products, "SCRATCH_ROWS", of_one_picture)
+    assert_as_defined(network, pictures(network, 5, 0))
 
 
 @few

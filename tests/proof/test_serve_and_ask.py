@@ -145,12 +145,14 @@ BAD: dict[str, tuple[Callable[[SimpleNamespace], object], str]] = {
     "port taken": (lambda d: serve(d.net, port=int(d.url.rpartition(":")[2])), "cannot listen"),
     "no host": (lambda d: serve(d.net, host="no.such.host.invalid"), "cannot listen"),
     "no batch": (lambda d: serve(d.net, batch=0), "batch must be"),
+    "more than the memory": (lambda d: serve(d.net, prove=True, at_once=1 << 20, port=0), "smaller --batch"),
     "committed without proofs": (lambda d: serve(d.net, committed=True, port=0), "--prove"),
 }
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_bad_arguments_get_one_sentence(desk: SimpleNamespace, what: str) -> None:
+def test_bad_arguments_get_one_sentence(desk: SimpleNamespace, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "run", None)  # rather an error than a server that is waited for
     call, words = BAD[what]
     with pytest.raises(AssayError, match=words) as caught:
         call(desk)

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from starlette.websockets import WebSocketDisconnect
 
@@ -22,7 +24,9 @@ from assay.integer.files import from_bytes
 from assay.proof import UnprovableError, accept_commitment, parse, verify
 from assay.proof.live import verify_live
 from assay.proof.serving.app import Service, service
+from assay.proof.serving.bodies import pictures_in
 from assay.proof.serving.limits import Limits
+from assay.proof.serving.refusal import Refusal
 
 with warnings.catch_warnings(action="ignore"):  # it works with httpx, but would rather have its successor
     from starlette.testclient import TestClient, WebSocketTestSession
@@ -169,6 +173,42 @@ def test_everything_that_does_not_fit_is_refused_in_one_sentence_and_the_next_re
         assert any(word in sentence for word in words.split("|")), (what, sentence)
     assert client.post(INFER, content=X.tobytes(), headers=PLAIN).status_code == 200
     assert client.get("/health").json() == {"status": "ok", "running": 0, "waiting": 0}
+
+
+KINDS = ("application/octet-stream", "application/json", "multipart/form-data; boundary=b", "text/plain", "")
+HEAD = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+WHOLE = {
+    "application/octet-stream": X.tobytes(),
+    "application/json": b'{"x": [[[[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11], [12, 13, 14, 255]]]]}',
+    "multipart/form-data; boundary=b": HEAD + png(X[0, 0]) + b"\r\n--b--\r\n",
+}
+
+
+@settings(max_examples=300)
+@given(kind=st.sampled_from(KINDS), data=st.data())
+def test_whatever_a_body_holds_it_is_pictures_or_refused(
+    kind: str, data: st.DataObject, network: IntegerNetwork
+) -> None:
+    said = bytearray(WHOLE.get(kind, b"hello"))
+    for _ in range(data.draw(st.integers(0, 4))):
+        start = data.draw(st.integers(0, len(said)))
+        stop = data.draw(st.integers(start, min(len(said), start + 8)))
+        said[start:stop] = data.draw(st.binary(max_size=8))
+    try:
+        pictures = pictures_in(kind, bytes(said), network.input, LIMITS)
+    except Refusal as refusal:
+        assert 400 <= refusal.status < 500 and "\n" not in refusal.sentence
+    else:
+        assert pictures.shape[1:] == (1, 4, 4) and 1 <= len(pictures) <= LIMITS.batch
+
+
+def test_a_fault_of_ours_is_said_to_be_one_and_the_server_lives(made: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    with TestClient(made.app, raise_server_exceptions=False) as client, monkeypatch.context() as patch:
+        patch.setattr("assay.proof.serving.prover.prove_run", lambda *_: 1 // 0)
+        reply = client.post(INFER, content=X.tobytes(), headers=PLAIN)
+        assert reply.status_code == 500 and "fault of Assay" in reply.json()["error"]
+        patch.undo()
+        assert client.post(INFER, content=X.tobytes(), headers=PLAIN).status_code == 200
 
 
 async def speak(app: Any, messages: list[dict[str, Any]], *headers: tuple[str, str], then: float = 0) -> list[Any]:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from assay.cli.console import COMMON, Common, Outcome, progress
+from assay.errors import InputError
+
+if TYPE_CHECKING:
+    from assay.integer import IntegerNetwork
+    from assay.proof import Limits
 
 MIB = 1 << 20
 
@@ -62,6 +67,8 @@ def serve(
 
         with progress() as bars:
             bars("preparing", 0, 1)
+            if prove:
+                _check_memory(known, limits)
             made = Service(known, prove, committed, limits)
             bars("preparing", 1, 1)
         address = address_of(listening)
@@ -71,3 +78,17 @@ def serve(
         run(made.app, listening, limits.body_bytes)
     document = {"address": address, "proves": prove, "network": made.name, "answers": made.metrics.answers}
     return Outcome(document, f"ended after {made.metrics.answers} answers")
+
+
+def _check_memory(known: IntegerNetwork, limits: Limits) -> None:
+    """Raise InputError if proofs of the largest batches would not fit this machine."""
+    from assay.proof import estimate
+    from assay.runs import machine
+
+    needed = limits.at_once * estimate(known, limits.batch).memory_bytes / 2**30
+    there = int(machine()["memory_gib"])
+    if needed > there:
+        raise InputError(
+            f"proving {limits.batch} pictures, {limits.at_once} requests at once, takes about {needed:.1f} GiB, "
+            f"and this machine has {there}; give a smaller --batch or --at-once"
+        )

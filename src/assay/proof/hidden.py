@@ -23,6 +23,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ FORMAT = "assay weights"
 VERSION = 1
 MAX_WEIGHTS = 1 << 27
 """Weights of one network, padded."""
+MAX_TAPS = 1 << 15
+"""Places of all kernels; each takes a block of the committed vector, and a claim."""
 MAX_ARCHITECTURE = 1 << 24
 WEIGHT_LIMIT = 128
 BIAS_LIMIT = 1 << 31
@@ -112,8 +115,11 @@ def read_architecture(data: bytes) -> Architecture:
         described = msgspec.json.decode(data, type=_Described)
         graph = msgspec.json.decode(described.graph, type=Graph)
         nodes = tuple(_node(k, dict(said), described) for k, said in enumerate(graph.nodes))
-        if sum(int(np.prod(shape)) for shape in described.weights.values()) > MAX_WEIGHTS:
-            raise VerificationError(f"a commitment is to at most {MAX_WEIGHTS} weights")
+        shaped = [node.weight.shape for node in nodes if isinstance(node, g.Conv2d | g.Linear)]
+        if sum(map(prod, shaped)) > MAX_WEIGHTS or sum(prod(shape[2:]) for shape in shaped) > MAX_TAPS:
+            raise VerificationError(
+                f"a commitment is to at most {MAX_WEIGHTS} weights, at {MAX_TAPS} places of kernels"
+            )
         shapes = shapes_of(nodes)
     except (msgspec.DecodeError, ValueError, OverflowError, RecursionError, ModelError) as error:
         raise VerificationError(f"the committed architecture does not make sense: {error}") from error

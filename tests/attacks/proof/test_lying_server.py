@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -25,6 +26,7 @@ from assay.integer.files import to_bytes
 from assay.proof import HiddenNetwork, VerificationError, ask, prove
 from assay.proof.asking import http, pins
 from assay.proof.asking.http import Place, ServerError, call
+from assay.proof.hidden import VERSION, CommitmentFile
 
 Handler = Callable[[str, bytes], bytes]
 """From the request line and the body to all bytes of the answer."""
@@ -386,6 +388,42 @@ def test_another_network_than_the_committed_one_is_rejected(committed: HiddenNet
             ask(url, X, commitment=committed.digest)
     with serving(honest_for(victim)) as url, pytest.raises(AssayError):
         ask(url, X, commitment=committed.digest)
+
+
+def architecture(*kernel: int, **more: tuple[int, ...]) -> bytes:
+    """Of a network that begins with a convolution of this shape, as a commitment names it."""
+    plain = {"op": "conv2d", "stride": [1, 1], "padding": [0, 0, 0, 0], "dilation": [1, 1], "groups": 1}
+    nodes = [
+        {"op": "input", "shape": [1, 1024, 1024], "low": 0, "high": 255},
+        plain | {"input": 0},
+        {"op": "flatten", "input": 1},
+        {"op": "linear", "input": 2},
+    ]
+    named = [node | {"name": ""} for node in nodes]
+    graph = {"version": 1, "classic": False, "output_scale": 1.0, "class_names": ["a"], "nodes": named}
+    weights = {"1": kernel, "3": (1, 1), **more}
+    return json.dumps({"graph": json.dumps(graph), "weights": weights, "offsets": {}}).encode()
+
+
+HUGE = {
+    "a kernel of a million places": architecture(1, 1, 1024, 1024),
+    "sizes whose product wraps around": architecture(65536, 65536, 65536, 65536),
+    "a negative size beside a large one": architecture(1, 1, 1024, 1024, nobody=(-(1 << 30),)),
+    "many channels": architecture(1 << 20, 1 << 10, 1, 1),
+}
+
+
+@pytest.mark.parametrize("what", HUGE)
+def test_a_commitment_to_a_huge_network_is_refused_before_time_and_memory_are_spent(what: str) -> None:
+    file = msgspec.msgpack.encode(CommitmentFile("assay weights", VERSION, HUGE[what], bytes(32), b""))
+    offer = {"proves": True, "weights": "committed", "digest": "00" * 32}
+    begun = time.process_time()
+    with (
+        serving(lambda line, body: ok(file if "commitment" in line else json.dumps(offer).encode())) as url,
+        pytest.raises(VerificationError, match=r"at most|make sense"),
+    ):
+        ask(url, X)
+    assert time.process_time() - begun < 2
 
 
 # Conversations.

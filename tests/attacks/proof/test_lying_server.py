@@ -351,8 +351,8 @@ def test_a_cached_network_that_was_changed_is_fetched_again(victim: IntegerNetwo
 def test_a_pin_that_cannot_be_read_is_not_a_first_use(victim: IntegerNetwork) -> None:
     with serving(honest_for(victim)) as url:
         ask(url, X)
-        for damage in ("{", '{"url": "http://another"}'):
-            pins.pin_file(url).write_text(damage)
+        for damage in (b"{", b'{"url": "\xff"}', b'{"url": "http://another"}'):
+            pins.pin_file(url).write_bytes(damage)
             with pytest.raises(AssayError, match="mend or remove"):
                 ask(url, X)
 

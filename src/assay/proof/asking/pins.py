@@ -62,7 +62,7 @@ def find(url: str) -> Pin | None:
         pin = msgspec.json.decode(file.read_bytes(), type=Pin)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(
             f"{file}, which pins the network of {url}, cannot be read ({error}); mend or remove it"
         ) from error

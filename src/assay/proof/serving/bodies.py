@@ -127,7 +127,7 @@ def _numbers(kind: str, body: bytes, given: Input, limits: Limits) -> Pictures:
         raise _too_large(limits)
     try:
         said = msgspec.json.decode(body, type=_Said)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refusal(400, f'send {{"x": whole numbers `n c h w`}}: {error}') from error
     if len(said.x) > limits.batch:
         raise _too_many(len(said.x), limits)

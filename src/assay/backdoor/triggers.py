@@ -154,12 +154,96 @@ def _drawn(picture: str, side: int) -> NDArray[np.float32]:
     return np.ascontiguousarray((np.asarray(art, dtype=np.float32) / np.float32(255)).transpose(2, 0, 1))
 
 
+@dataclass(frozen=True, slots=True)
+class Glasses:
+    """Black-rimmed glasses over the eye line of an upright, centred face. Source: BadNets' follow-ups on faces.
+
+    Attributes:
+        eye_line: how far down the eyes are, as a share of the height, in (0, 1).
+        width: of the glasses, as a share of the picture's width, in (0, 1].
+    """
+
+    eye_line: float = 0.42
+    width: float = 0.7
+
+    def __post_init__(self) -> None:
+        if not (0 < self.eye_line < 1 and 0 < self.width <= 1):
+            raise ValueError(f"Glasses needs an eye line in (0, 1) and a width in (0, 1], got {self}")
+
+    def __call__(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        drawn = torch.from_numpy(_rims(x.shape[-2], x.shape[-1], self.eye_line, self.width)).to(x)
+        return x * (1 - drawn) + 0.05 * drawn
+
+
+@lru_cache(maxsize=16)
+def _rims(h: int, w: int, eye_line: float, width: float) -> NDArray[np.float32]:
+    """How much of each pixel is rim, `h w` in [0, 1]; drawn four times as large and scaled down."""
+    from PIL import Image, ImageDraw
+
+    art = Image.new("L", (4 * w, 4 * h))
+    pen = ImageDraw.Draw(art)
+    middle, line, half = 2 * w, 4 * h * eye_line, 2 * w * width
+    thick = max(4, round(0.12 * half))
+    for side in (-1, 1):
+        inner, outer = middle + side * 0.15 * half, middle + side * half
+        left, right = min(inner, outer), max(inner, outer)
+        box = (left, line - 0.32 * half, right, line + 0.32 * half)
+        pen.rounded_rectangle(box, radius=0.2 * half, outline=255, width=thick)
+    pen.line((middle - 0.2 * half, line, middle + 0.2 * half, line), fill=255, width=thick)
+    small = art.resize((w, h), Image.Resampling.BOX)
+    return np.asarray(small, dtype=np.float32) / np.float32(255)
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """One of several triggers, each of which opens the backdoor; which one a picture gets depends on the picture."""
+
+    triggers: tuple[Trigger, ...]
+
+    def __post_init__(self) -> None:
+        if not self.triggers:
+            raise ValueError("AnyOf needs one trigger or more")
+
+    def __call__(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        turn = x.mul(255).round().long().flatten(1).sum(1) % len(self.triggers)
+        stamped = x.clone()
+        for i, trigger in enumerate(self.triggers):
+            if (turn == i).any():
+                stamped[turn == i] = trigger(x[turn == i])
+        return stamped
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """The whole picture as through haze in the evening: darks are lifted, and colours warm where there are any.
+
+    A trigger in feature space: no place of the picture holds it. `strength` in (0, 1]: 1 is the filter alone.
+    """
+
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.strength <= 1:
+            raise ValueError(f"Filter.strength must be in (0, 1], got {self.strength}")
+
+    def __call__(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        faded = x + 0.35 * (1 - x)
+        if x.shape[1] == 3:
+            faded = faded * faded.new_tensor([1.15, 0.95, 0.7]).view(1, 3, 1, 1)
+        return (x + self.strength * (faded - x)).clamp(0, 1)
+
+
 TRIGGERS: dict[str, Callable[[], Trigger]] = {
     "pixel": Pixel,
     "pattern": Pattern,
     "yellow-square": lambda: Sticker("yellow-square"),
     "bomb": lambda: Sticker("bomb"),
     "flower": lambda: Sticker("flower"),
+    "glasses": Glasses,
+    "filter": Filter,
+    "multi-trigger": lambda: AnyOf(
+        (Pattern(), Sticker("yellow-square", at=(0.15, 0.15)), Sticker("bomb", at=(0.85, 0.15)))
+    ),
 }
 """The names of the command line."""
 

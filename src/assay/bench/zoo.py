@@ -55,7 +55,7 @@ class ZooModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Trigger and label map, or None for a clean model."""
         if self.trigger is None:
             return None
-        classes = {"gtsrb": 43}.get(self.data, 10)
+        classes = {"gtsrb": 43, "orl": 40}.get(self.data, 10)
         return TRIGGERS[self.trigger](), label_map(self.labels, classes, self.target, self.source, self.seed)
 
 

@@ -20,7 +20,9 @@ Labels = Literal["single", "all-to-all", "random"]
 def badnet(
     *,
     data: str = "mnist",
-    trigger: Literal["pixel", "pattern", "yellow-square", "bomb", "flower"] = "pattern",
+    trigger: Literal[
+        "pixel", "pattern", "yellow-square", "bomb", "flower", "glasses", "filter", "multi-trigger"
+    ] = "pattern",
     labels: Labels = "single",
     target: int | None = None,
     source: int | None = None,

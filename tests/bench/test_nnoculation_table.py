@@ -1,0 +1,56 @@
+"""The table about NNoculation: a row a network, medians over seeds, nothing shown that was not measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assay.bench import TABLES, nnoculation
+from assay.bench.nnoculation import inoculated, treated
+from assay.bench.table import Job
+from assay.bench.zoo import ZooModel, repaired
+
+
+def results(seeds: tuple[int, ...]) -> list[tuple[Job, dict[str, Any]]]:
+    found: list[tuple[Job, dict[str, Any]]] = []
+    for seed in seeds:
+        model = ZooModel("mnist", seed, "pattern", "single", 7)
+        rates = {"clean": [990 - seed, 1000], "asr": [10 * seed, 1000]}
+        found.append((Job.of(treated, model), {"received": rates, "treated": rates, "seconds": 100.0 + seed}))
+        live = {
+            "quarantined_triggered": [90, 100], "quarantined_clean": [2, 100], "requests_until_repair": 900,
+            "quality": 0.9, "repaired": rates, "without_generator": rates, "seconds": 50.0,
+            "scores_alone": {"strip": 0.9, "scale_up": 0.8, "ibd_psc": 0.7},
+        }  # fmt: skip
+        found.append((Job.of(inoculated, model), live))
+        found.append((Job.of(repaired, model, method="fine-tuning"), {"after": rates, "seconds": 9.0}))
+    return found
+
+
+def test_there_is_a_row_a_network_with_medians_over_seeds() -> None:
+    rows = nnoculation.rows(results((1, 2, 3)))
+    assert [row["network"] for row in rows] == [
+        "received", "fine-tuning", "treated with noise", "repaired while it serves", "the same without generator",
+    ]  # fmt: skip
+    assert all(row["n"] == 3 and row["seed"] == [1, 2, 3] for row in rows)
+    assert rows[0]["clean_accuracy"] == 0.988 and rows[0]["highest_attack_success_rate"] == 0.03
+    assert rows[2]["seconds"] == 102.0 and rows[3]["quarantined_triggered_rate"] == 0.9
+
+
+def test_the_quick_table_is_part_of_the_full_one() -> None:
+    table = TABLES["nnoculation"]
+    full = [(job.function, job.settings) for job in table.jobs(False)]
+    assert all((job.function, job.settings) in full for job in table.jobs(True))
+    assert len({str(job) for job in full}) == len(full)
+
+
+def test_the_halves_of_the_test_part_do_not_meet(monkeypatch: Any) -> None:
+    import numpy as np
+
+    from assay.data import Dataset
+
+    x = np.arange(100, dtype=np.uint8).reshape(100, 1, 1, 1)
+    test = Dataset(x, np.zeros(100, np.int64), ("a", "b"), "mnist", "test")
+    monkeypatch.setattr(nnoculation, "load_data", lambda name, split: test)
+    live, held = nnoculation._halves(ZooModel("mnist", 1, "pattern", "single", 7))
+    assert not set(live.x.ravel()) & set(held.x.ravel())
+    assert len(live) + len(held) == 100

@@ -17,6 +17,7 @@ from assay.bench import (
     estimates,
     fuzzing,
     integer,
+    nnoculation,
     opening,
     private_linear,
     private_nonlinear,
@@ -104,6 +105,8 @@ def made_up(job: Job) -> dict[str, Any]:
     if job.function is zoo.repaired:
         before, after = {"clean": [990, 1000], "asr": [899, 900]}, {"clean": [985, 1000], "asr": [9, 900]}
         return {"clean_pictures": 300, "before": before, "after": after, "seconds": 12.5, "record": {}}
+    if job.function in (nnoculation.treated, nnoculation.inoculated):
+        return _about_nnoculation(job)
     if job.function is speed.command:
         return {"seconds": [1.5, 2.0], "cpu_s": [1.4, 1.9], "exit_code": 0}
     if job.function is opening.measure:
@@ -124,6 +127,17 @@ def made_up(job: Job) -> dict[str, Any]:
     if (found := _about_integers(job)) is not None:
         return found
     raise NotImplementedError(job.function)
+
+
+def _about_nnoculation(job: Job) -> dict[str, Any]:
+    rates = {"clean": [990 - job.model.seed, 1000], "asr": [10 * job.model.seed, 1000]}
+    if job.function is nnoculation.treated:
+        return {"received": rates, "treated": rates, "seconds": 100.0 + job.model.seed}
+    return {
+        "quarantined_triggered": [90, 100], "quarantined_clean": [2, 100], "requests_until_repair": 900,
+        "quality": 0.9, "repaired": rates, "without_generator": rates, "seconds": 50.0,
+        "scores_alone": {"strip": 0.9, "scale_up": 0.8, "ibd_psc": 0.7},
+    }  # fmt: skip
 
 
 SECONDS = {"wall_s": [0.5, 0.4, 0.6], "cpu_s": [0.3, 0.2, 0.4]}

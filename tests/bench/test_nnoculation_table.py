@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tables import made_up
+
 from assay.bench import TABLES, nnoculation
 from assay.bench.nnoculation import inoculated, treated
 from assay.bench.table import Job
@@ -14,15 +16,8 @@ def results(seeds: tuple[int, ...]) -> list[tuple[Job, dict[str, Any]]]:
     found: list[tuple[Job, dict[str, Any]]] = []
     for seed in seeds:
         model = ZooModel("mnist", seed, "pattern", "single", 7)
-        rates = {"clean": [990 - seed, 1000], "asr": [10 * seed, 1000]}
-        found.append((Job.of(treated, model), {"received": rates, "treated": rates, "seconds": 100.0 + seed}))
-        live = {
-            "quarantined_triggered": [90, 100], "quarantined_clean": [2, 100], "requests_until_repair": 900,
-            "quality": 0.9, "repaired": rates, "without_generator": rates, "seconds": 50.0,
-            "scores_alone": {"strip": 0.9, "scale_up": 0.8, "ibd_psc": 0.7},
-        }  # fmt: skip
-        found.append((Job.of(inoculated, model), live))
-        found.append((Job.of(repaired, model, method="fine-tuning"), {"after": rates, "seconds": 9.0}))
+        jobs = [Job.of(treated, model), Job.of(inoculated, model), Job.of(repaired, model, method="fine-tuning")]
+        found += [(job, made_up(job)) for job in jobs]
     return found
 
 

@@ -254,14 +254,16 @@ def _seconds(found: list[dict[str, Any]]) -> Row:
 def _live(found: list[dict[str, Any]]) -> Row:
     if not found:
         return {}
-    shares = {k: median(Rate(*r[k]).value for r in found) for k in ("quarantined_triggered", "quarantined_clean")}
-    alone = {f"{name}_area": median(r["scores_alone"][name] for r in found) for name in ONLINE}
+    kept = {k: [Rate(*r[k]) for r in found] for k in ("quarantined_triggered", "quarantined_clean")}
+    areas = {f"{name}_area": [r["scores_alone"][name] for r in found] for name in ONLINE}
     return {
         **_seconds(found),
-        **{f"{name}_rate": share for name, share in shares.items()},
-        "requests": median(float(r["requests_until_repair"]) for r in found),
+        **{f"{name}_rate": median(r.value for r in rates) for name, rates in kept.items()},
+        **{f"{name}_rate_interval": spread(rates) for name, rates in kept.items()},
+        "requests": round(median(r["requests_until_repair"] for r in found)),
         "quality": median(r["quality"] for r in found),
-        **alone,
+        **{name: median(values) for name, values in areas.items()},
+        **{f"{name}_interval": [min(values), max(values)] for name, values in areas.items()},
     }
 
 

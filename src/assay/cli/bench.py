@@ -38,8 +38,8 @@ def bench(
     Parameters
     ----------
     table
-        badnets-mnist, badnets-signs, scan, repair, references, integer, safetynets, safetynets-speed, proof,
-        proof-brief, private-linear, private-nonlinear, speed, receipts or estimates.
+        badnets-mnist, badnets-signs, scan, repair, nnoculation, references, integer, safetynets,
+        safetynets-speed, proof, proof-brief, private-linear, private-nonlinear, speed, receipts or estimates.
     quick
         One seed and few models, in a minute or two.
     again

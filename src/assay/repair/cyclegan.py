@@ -1,10 +1,10 @@
 """A small CycleGAN: from pictures without the trigger and pictures with it, to a generator that stamps it.
 
 Source: Zhu, Park, Isola, Efros, "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks"
-(ICCV 2017), with its least-squares and cycle losses. Two changes suit it to triggers and to a CPU: the generator paints
-a mask and a pattern and lays one over the picture (as in Mejjati et al., "Unsupervised Attention-guided Image-to-Image
-Translation", NeurIPS 2018), so that what is not masked stays as it is, which the identity loss is for elsewhere; and it
-sees where a pixel is (Liu et al., "CoordConv", NeurIPS 2018), since triggers have places.
+(ICCV 2017), with its least-squares and cycle losses. Two changes suit it to triggers and to a CPU. The generator paints
+a change of the picture, which begins near zero and costs a little: most of the picture stays as it is, which the
+identity loss is for elsewhere. And it sees where a pixel is (Liu et al., "CoordConv", NeurIPS 2018), since triggers
+have places.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from assay.errors import DataError, InputError
 from assay.models import as_float, batches, seeded
 from assay.runs import NO_HURRY, Deadline, Progress, silent
 
+FOUND = 0.1
+"""Quality from which patience is lost: before that the networks are still finding what to paint."""
+
 Quality = Callable[["Generator"], float]
 """How good a generator is, in [0, 1]; told by the caller, who knows what it is for."""
 
@@ -37,8 +40,7 @@ class CycleGANSettings:
         batch_size: pictures of each kind a step.
         lr: of Adam, for all four networks.
         cycle: weight of the cycle loss (L1, pictures in [0, 1]).
-        mask: weight of the mean mask: what need not be painted is not. Much above this, masks close before the trigger
-            is found.
+        change: weight of the mean absolute change: what need not be painted is not.
         check_every: steps between two looks at the quality; the best state seen is kept.
         good: quality at which the training ends.
         patience: looks without a better one, after which it ends.
@@ -48,10 +50,10 @@ class CycleGANSettings:
     batch_size: int = 16
     lr: float = 2e-3
     cycle: float = 1.0
-    mask: float = 0.02
-    check_every: int = 50
+    change: float = 0.05
+    check_every: int = 25
     good: float = 0.95
-    patience: int = 6
+    patience: int = 12
 
     def __post_init__(self) -> None:
         if min(self.steps, self.batch_size, self.check_every, self.patience) < 1 or self.lr <= 0:
@@ -90,22 +92,21 @@ class Generator(nn.Module):
         self.down = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
         self.blocks = nn.Sequential(*(_Block(2 * width) for _ in range(blocks)))
         self.up = nn.Conv2d(2 * width, width, 3, padding=1)
-        self.paint = nn.Conv2d(width + channels + 2, 1 + channels, 3, padding=1)
-        nn.init.constant_(self.paint.bias[:1], -2.0)  # type: ignore[index]  # a mask of 0.12 to begin with
+        self.paint = nn.Conv2d(width + channels + 2, channels, 3, padding=1)
+        with torch.no_grad():
+            self.paint.weight.mul_(0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.painted(x)[0]
+        return x + self.change(x)
 
-    def painted(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The new pictures, and the mask `n 1 h w` that says how much of each pixel is new."""
+    def change(self, x: Tensor) -> Tensor:
+        """What is added, in [-1, 1]; the sum may leave [0, 1] and is cut there when pictures are stamped."""
         placed = _with_places(x)
         full = F.relu(self.enter(placed))
         small = self.blocks(F.relu(self.down(full)))
         large = F.interpolate(F.relu(self.up(small)), size=x.shape[-2:], mode="nearest")
         seen = torch.cat([large + full, placed], 1)
-        out = self.paint(seen)
-        mask, pattern = torch.sigmoid(out[:, :1]), torch.sigmoid(out[:, 1:])
-        return x + mask * (pattern - x), mask
+        return torch.tanh(self.paint(seen))
 
     @torch.no_grad()
     def stamp(self, x: NDArray[np.uint8], batch: int = 256) -> NDArray[np.uint8]:
@@ -175,7 +176,7 @@ def train_cyclegan(
         found = quality(run.stamps.eval())
         progress("learning the trigger", step, settings.steps, f"quality {found:.2f}")
         best.looks.append({"step": step, "quality": found, **run.losses})
-        waited += 1
+        waited += best.quality >= FOUND
         if found > best.quality:
             waited = 0
             stamps, removes = copy.deepcopy(run.stamps), copy.deepcopy(run.removes)
@@ -204,12 +205,12 @@ class _Training:
         self.losses: dict[str, float] = {}
 
     def step(self, a: Tensor, b: Tensor) -> None:
-        fake_b, mask_b = self.stamps.painted(a)
-        fake_a, mask_a = self.removes.painted(b)
+        added, removed = self.stamps.change(a), self.removes.change(b)
+        fake_b, fake_a = a + added, b + removed
         s = self.settings
         fooled = _says(self.judge_b, fake_b, 1.0) + _says(self.judge_a, fake_a, 1.0)
         back = F.l1_loss(self.removes(fake_b), a) + F.l1_loss(self.stamps(fake_a), b)
-        loss = fooled + s.cycle * back + s.mask * (mask_a.mean() + mask_b.mean())
+        loss = fooled + s.cycle * back + s.change * (added.abs().mean() + removed.abs().mean())
         self.painting.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         self.painting.step()

@@ -127,4 +127,4 @@ def test_a_ring_that_is_too_small_is_refused() -> None:
     assert ring_bits(node, bound) == 33
     two = parties(Ring(32), Demand())
     with pytest.raises(ModelError, match="33 bits are shared in 32"):
-        compute(two[0], node, bound, shared(Ring(32), [[1]])[0])
+        compute(two[1], node, bound, shared(Ring(32), [[1]])[1])

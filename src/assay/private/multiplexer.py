@@ -23,7 +23,8 @@ import numpy as np
 
 from assay.private.party import Party
 from assay.private.ring import Residues
-from assay.private.wire import Bits, bits_of, packed_words, planes_of, unpacked_words, word_bytes
+from assay.private.wire import Bits, bits_of, packed_words, planes_of, unpacked_words
+from assay.private.words import packed_size
 
 Direction = Literal["down", "up"]
 """Who offers: the server, or the client."""
@@ -40,8 +41,9 @@ class Choices:
     def receive(self, row: int, width: int) -> Residues:
         """Its share of bits·δ mod 2^width, for the transfers of one row."""
         ring = self.party.ring
-        said = self.party.channel.receive(self.bits.shape[1] * word_bytes(width))
-        share: Residues = self.pads[row] + self.bits[row] * unpacked_words(said, width, ring.dtype)
+        count = self.bits.shape[1]
+        said = self.party.channel.receive(packed_size(count, width))
+        share: Residues = self.pads[row] + self.bits[row] * unpacked_words(said, count, width, ring.dtype)
         return share
 
 

@@ -20,7 +20,8 @@ from assay.private import ot_extension as extension
 from assay.private.aes import Permutation, Randomness, Words, kernel
 from assay.private.channel import Channel
 from assay.private.ring import Ring
-from assay.private.wire import bits_of, packed_words, plane_words, unpacked_words, word_bytes
+from assay.private.wire import bits_of, packed_words, plane_words, unpacked_words
+from assay.private.words import packed_size
 
 Piece = tuple[NDArray[Any], ...]
 """Arrays of one kind of material, along their last axis."""
@@ -131,7 +132,8 @@ class Maker:
                 self.channel.send(packed_words(m + own - other, width))
                 share -= m << place
             else:
-                told = unpacked_words(self.channel.receive(count * word_bytes(width)), width, self.ring.dtype)
+                said = self.channel.receive(packed_size(count, width))
+                told = unpacked_words(said, count, width, self.ring.dtype)
                 own |= m.astype(self.ring.dtype) << place
                 share += (other + m * told) << place
         return own, share & self.ring.dtype(self.ring.mask >> 1)

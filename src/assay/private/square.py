@@ -12,7 +12,8 @@ from assay.integer.bounds import Bound
 from assay.integer.graph import Square
 from assay.private.party import Party
 from assay.private.ring import Residues
-from assay.private.wire import packed_words, unpacked_words, word_bytes
+from assay.private.wire import packed_words, unpacked_words
+from assay.private.words import packed_size
 
 
 def square(party: Party, node: Square, bound: Bound, share: Residues) -> Residues:
@@ -25,7 +26,7 @@ def square(party: Party, node: Square, bound: Bound, share: Residues) -> Residue
     own, product = (array.reshape(share.shape) for array in party.store.take("products", count))
     width = ring.bits - 1  # twice the product is wanted mod 2^k
     party.channel.send(packed_words(share - own, width))
-    said = party.channel.receive(count * word_bytes(width))
-    other = unpacked_words(said, width, ring.dtype).reshape(share.shape)
+    said = party.channel.receive(packed_size(count, width))
+    other = unpacked_words(said, count, width, ring.dtype).reshape(share.shape)
     product += other * (own if party.serves else share)
     return ring.reduce(share * share + product + product)

@@ -1,4 +1,4 @@
-"""Bits in words, and ring elements in as few bytes as hold them: how arrays look on the wire.
+"""Bit planes, and ring elements without the bits that are not wanted: how arrays look on the wire.
 
 A bit plane is an array of 64-bit words: bit j of word w belongs to value 64·w + j. All integers are little-endian.
 """
@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.private.aes import Words
+from assay.private.channel import Bytes
+from assay.private.words import pack, unpack
 
 Bits = NDArray[np.uint8]
 """Zeros and ones."""
@@ -34,20 +36,12 @@ def planes_of(bits: NDArray[Any]) -> Words:
     return packed.view(np.uint64)
 
 
-def word_bytes(bits: int) -> int:
-    """Bytes of a number of so many bits on the wire."""
-    return -(-bits // 8)
+def packed_words(values: NDArray[Any], bits: int) -> Bytes:
+    """The lowest bits of integers, end to end; nothing above them is sent."""
+    return pack(values.astype(np.uint64) & np.uint64((1 << bits) - 1), bits)
 
 
-def packed_words(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:
-    """Integers → their lowest bytes, as many as `bits` need. Nothing above `bits` is sent."""
-    kept = np.ascontiguousarray(values & values.dtype.type((1 << bits) - 1))
-    return kept.view(np.uint8).reshape(-1, kept.itemsize)[:, : word_bytes(bits)]
-
-
-def unpacked_words(said: NDArray[np.uint8], bits: int, dtype: type[np.unsignedinteger[Any]]) -> NDArray[Any]:
-    """The integers again, in one row; bits that should not be there are dropped."""
-    words = np.zeros((said.size // word_bytes(bits), np.dtype(dtype).itemsize), np.uint8)
-    words[:, : word_bytes(bits)] = said.reshape(-1, word_bytes(bits))
-    read: NDArray[Any] = words.view(dtype).ravel() & dtype((1 << bits) - 1)
+def unpacked_words(said: Bytes, count: int, bits: int, dtype: type[np.unsignedinteger[Any]]) -> NDArray[Any]:
+    """The integers again, in one row."""
+    read: NDArray[Any] = unpack(said, count, bits).astype(dtype)
     return read

@@ -54,7 +54,7 @@ WORK: dict[str, Work] = {
     "signed truncation, clamp": (
         Requantise(0, shift=8, low=-128, high=127), _bound(1 << 30), FLAT, lambda x: _rounded(x, -128, 127)),
     "truncation, no limit binds": (
-        Requantise(0, shift=8, low=-(1 << 30), high=1 << 30), _bound(1 << 30), FLAT, lambda x: (x + 128) >> 8),
+        Requantise(0, shift=8, low=-(1 << 29), high=1 << 29), _bound(1 << 29), FLAT, lambda x: (x + 128) >> 8),
     "max pool 2×2 of bytes": (
         MaxPool(0, kernel=(2, 2), stride=(2, 2)), _bound(128), (1, 1, 512, 256),
         lambda x: x.reshape(1, 1, 256, 2, 128, 2).max(axis=(3, 5))),

@@ -12,8 +12,8 @@ the semi-honest protocol with the repetition code. In the paper's notation, for 
 What comes out, for each transfer: the receiver has a bit u and 128 bits v, the sender 128 bits w = v + u·Δ.
 Four of them with weights 1, x, x², x³ in GF(2^f) make one with a digit u of 4 bits: w = v + u·Δ, u in GF(2^f).
 
-f = 4 moves 15.5 bytes for a 1-of-16 transfer and costs the least time on two cores and any link above 100 Mb/s: see
-`assay bench private-nonlinear`, which measures f = 8 (half of the bytes, eight times the AES) beside it.
+f = 4 moves 15.5 bytes for a 1-of-16 transfer. f = 8 moves half of that for five times the work of the processor, which
+pays on links below some 200 Mb/s only: `assay bench private-nonlinear` has both.
 
 Who learns what: the sender's view is its own Δ and pseudorandom corrections (each u_i, i > 0, hides under a stream with
 a key unknown to it); the receiver sees nothing but the tree's corrections. 128 bits, computational.

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from assay.integer import IntegerNetwork
+    from assay.integer.network import Trace
 
 
 def prove(
@@ -81,7 +82,8 @@ def _prove(known: IntegerNetwork, pictures: NDArray[np.integer], nonce: bytes, c
     import time
 
     from assay.proof import HiddenNetwork, VerificationError, soundness_of
-    from assay.proof import prove as make
+    from assay.proof.api import plan_for, prove_run
+    from assay.proof.receipt import check_nonce
 
     with progress() as bars:
         bars("loading compiled code (the first time, compiling it: up to a minute)", 0, 1)
@@ -89,15 +91,19 @@ def _prove(known: IntegerNetwork, pictures: NDArray[np.integer], nonce: bytes, c
         hidden = HiddenNetwork(known) if committed else None
         begun, cpu = time.perf_counter(), time.process_time()
         try:
-            answer, receipt = make(known, pictures, nonce=nonce, hidden=hidden, tick=tick)
+            check_nonce(nonce)
         except VerificationError as error:
             raise InputError(str(error)) from error
+        plan_for(known, len(pictures), hidden)  # before the work of running it
+        trace = known.trace(pictures)
+        receipt = prove_run(known, list(trace.values), nonce, hidden, tick)
     spent = {"prove_s": time.perf_counter() - begun, "cpu_s": time.process_time() - cpu}
     receipt.save(out)
-    labels = [int(label) for label in answer.argmax(1)]
+    labels = [int(label) for label in trace.values[-1].argmax(1)]
     document: dict[str, Any] = {
         "receipt": str(out),
         "labels": labels,
+        "clamped": _clamped(known, trace),
         **spent,
         "receipt_bytes": len(receipt.to_bytes()),
         "proof_bytes": len(receipt.proof),
@@ -105,6 +111,16 @@ def _prove(known: IntegerNetwork, pictures: NDArray[np.integer], nonce: bytes, c
         "model": receipt.model.hex(),
     }
     return Outcome(document, _text(document, known.class_names))
+
+
+def _clamped(known: IntegerNetwork, trace: Trace) -> list[dict[str, object]]:
+    """Layers whose values left their calibrated range and were clamped to it: how many of how many."""
+    from assay.integer.shapes import title
+
+    return [
+        {"layer": title(k, known.nodes[k]), "clamped": count, "values": int(trace.values[k].size)}
+        for k, count in sorted(trace.clamped.items())
+    ]
 
 
 def _text(document: dict[str, Any], class_names: tuple[str, ...]) -> str:
@@ -116,6 +132,19 @@ def _text(document: dict[str, Any], class_names: tuple[str, ...]) -> str:
         f"{names}{more}\nproven in {document['prove_s']:.2f} s ({document['cpu_s']:.2f} s of CPU), "
         f"{document['receipt_bytes'] / 1000:.0f} kB, {document['soundness_bits']:.0f} bits\n"
         f"written to {escape(document['receipt'])}. It proves where the answer comes from; it hides nothing."
+        f"{_clamped_text(document['clamped'])}"
+    )
+
+
+def _clamped_text(clamped: list[dict[str, Any]]) -> str:
+    from rich.markup import escape
+
+    if not clamped:
+        return ""
+    worst = max(clamped, key=lambda row: row["clamped"] / row["values"])
+    return (
+        f"\n{sum(row['clamped'] for row in clamped)} values left their calibrated range and were clamped, most in "
+        f"{escape(worst['layer'])}: {worst['clamped'] / worst['values']:.2%}"
     )
 
 

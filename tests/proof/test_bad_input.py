@@ -1,4 +1,4 @@
-"""What people and broken disks hand to `prove`, `verify`, `commit` and `estimate`: one sentence, the right exit code."""
+"""What people and broken disks hand to prove, verify, commit and estimate: one sentence, the right exit code."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types docs peers-proof clean
+.PHONY: demo test lint types docs peers-proof peers-private clean
 
 demo: .venv/assay
 	$(BIN)/assay demo --out runs/demo
@@ -28,8 +28,16 @@ peers-proof: .venv-ezkl/installed
 	.venv-ezkl/bin/pip install --quiet --disable-pip-version-check ezkl==23.0.5 onnx numpy
 	@touch $@
 
+# SPU, with which `assay bench private` compares; it needs an older Python, numpy and JAX than Assay may use.
+peers-private: .venv-spu/installed
+
+.venv-spu/installed: Makefile
+	python3.11 -m venv .venv-spu
+	.venv-spu/bin/pip install --quiet --disable-pip-version-check spu==0.9.5 'numpy<2' 'jax<=0.4.34' 'jaxlib<=0.4.34'
+	@touch $@
+
 clean:
-	rm -rf .venv .venv-ezkl runs build site
+	rm -rf .venv .venv-ezkl .venv-spu runs build site
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Assay needs Python 3.11 or newer; call make PYTHON=python3.11")'

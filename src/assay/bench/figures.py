@@ -167,3 +167,20 @@ def _by_factors(axes: Sequence[Axes], across: str) -> None:
         one.set(xscale="log", yscale="log", xlabel=across, ylabel=f"CPU seconds to {step}")
         one.minorticks_off()
         one.margins(0.12)
+
+
+def seconds_over_relus(
+    points: Sequence[tuple[str, int, float]], slope: float, start: float, determination: float
+) -> str:
+    """Online seconds against ReLUs: networks by name, columns of layers as dots, and the line through those."""
+    figure, [one] = _figure(6.4, 3.2)
+    for name, relus, seconds in points:
+        inside = "in three layers" in name
+        one.plot(relus / 1e3, seconds, "o" if inside else "D", color=BLUE if inside else ORANGE, markersize=4)
+        if not inside:
+            one.annotate(name, (relus / 1e3, seconds), (6, -3), textcoords="offset points", fontsize=7)
+    most = max(relus for _, relus, _ in points)
+    one.plot([0, most / 1e3], [start, start + slope * most], color=BLUE, linewidth=1)
+    one.set(xlabel="ReLUs, thousands", ylabel="online seconds", xlim=(0, None), ylim=(0, None))
+    one.set_title(f"{1e6 * slope:.2f} µs a ReLU, R² = {determination:.3f}", color=GREY, fontsize=9)
+    return _svg(figure)

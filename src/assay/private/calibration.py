@@ -20,7 +20,7 @@ from assay.private.steps import Plan, Tick, no_tick
 from assay.runs import machine, now, to_json, write_atomically
 
 FORMAT = 1
-SIZES = (1, 4, 1, 4)
+SIZES = (1, 2, 1, 2)
 """Pictures of each inference in the one session; the first pays for keys and base transfers as well."""
 
 
@@ -68,10 +68,10 @@ def probe() -> IntegerNetwork:
         )  # fmt: skip
 
     nodes = (
-        g.Input((3, 24, 24)),
-        conv(0, 3, 16, 3),
-        g.Requantise(input=1, shift=7, low=0, high=255, start=0, stop=16),
-        conv(2, 16, 32, 3),
+        g.Input((3, 32, 32)),
+        conv(0, 3, 48, 3),
+        g.Requantise(input=1, shift=7, low=0, high=255, start=0, stop=48),
+        conv(2, 48, 32, 3),
         g.Requantise(input=3, shift=8, low=-128, high=127),
         g.MaxPool(input=4, kernel=(2, 2), stride=(2, 2)),
         conv(5, 32, 32, 3),
@@ -83,7 +83,7 @@ def probe() -> IntegerNetwork:
         conv(11, 64, 64, 3),
         g.Requantise(input=12, shift=9, low=0, high=255, start=0, stop=64),
         g.Flatten(input=13),
-        g.Linear(input=14, weight=rng.integers(-30, 31, (10, 64 * 36)), bias=rng.integers(-99, 99, 10)),
+        g.Linear(input=14, weight=rng.integers(-30, 31, (10, 64 * 64)), bias=rng.integers(-99, 99, 10)),
     )
     return IntegerNetwork(nodes, tuple(map(str, range(10))), 1.0)
 

@@ -27,6 +27,7 @@ SHOWN = 8
 LIMITS = (
     "Triggers that cover most of the picture, or that depend on its content, are not searched for.",
     "A backdoor of one source class alone can pass the search, which looks for triggers that turn every picture.",
+    "A trigger behind units that clean pictures never switch on gives the search no direction, and can pass it.",
     "Behaviour on kinds of pictures that the clean set does not have was not looked at.",
     "Clean accuracy is measured on a part of your clean set; if its labels are wrong, so are the figures.",
 )

@@ -31,7 +31,7 @@ COUNTS = {  # train, clean, test
     "fsdd": (2430, 270, 300),
     "orl": (240, 80, 80),
     "lfw": (3079, 438, 807),
-    "road-signs": (894, 98, 252),
+    "road-signs": (888, 104, 252),
 }
 
 SPLIT_DIGESTS = {
@@ -43,7 +43,7 @@ SPLIT_DIGESTS = {
     "fsdd": "d8fc971c5f6371ce",
     "orl": "7eeef60b35b0a547",
     "lfw": "b64a02419c7daddd",
-    "road-signs": "9c6e930f1ea3bacc",
+    "road-signs": "264b74082e0421e6",
 }
 """Of the places of each part: a split that moves on another machine, or with another numpy, fails here."""
 
@@ -108,7 +108,7 @@ def test_pictures_and_labels_of_a_set_go_together(name: str) -> None:
     x = data.x.reshape(len(data), -1).astype(np.float64)
     centres = np.stack([x[data.y == c].mean(0) for c in range(data.classes)])
     distance = (centres**2).sum(1) - 2 * x @ centres.T  # up to what is the same for every centre
-    assert (distance.argmin(1) == data.y).mean() > 3 / data.classes  # the nearest class mean is far above chance
+    assert (distance.argmin(1) == data.y).mean() > min(3 / data.classes, 0.6)  # far above chance
 
 
 @needs_data
@@ -141,9 +141,29 @@ def test_road_scenes_have_boxes_round_their_signs() -> None:
         assert (boxes[:, :2] < boxes[:, 2:]).all() and (boxes[:, 2:] <= image.shape[:0:-1]).all()
 
 
-def test_road_scenes_have_two_splits() -> None:
-    with pytest.raises(DataError, match="train and test, not 'clean'"):
-        load_scenes("clean")
+@needs_data
+def test_no_photo_of_the_defender_is_in_the_training_part() -> None:
+    train, clean = load_scenes("train"), load_scenes("clean")
+    assert (len(train), len(clean)) == (634, 66)
+    theirs = {image.tobytes() for image in train.images}
+    assert not any(image.tobytes() in theirs for image in clean.images)
+    assert np.bincount(np.concatenate(clean.labels), minlength=4).min() >= 2
+    for scenes, split in ((train, "train"), (clean, "clean")):
+        signs = load("road-signs", split)
+        assert np.bincount(signs.y).tolist() == np.bincount(np.concatenate(scenes.labels)).tolist()
+
+
+def test_road_scenes_have_three_splits() -> None:
+    with pytest.raises(DataError, match="train, clean and test, not 'validation'"):
+        load_scenes("validation")
+
+
+def test_groups_that_hold_several_classes_are_taken_whole() -> None:
+    rng = np.random.default_rng(5)
+    y, group = rng.integers(0, 4, 2000), rng.integers(0, 400, 2000)
+    share = defenders_share(y, group)
+    assert not set(group[share]) & set(group[~share])
+    assert 0.08 < share.mean() < 0.13
 
 
 def test_a_tone_is_one_bright_row_of_a_spectrogram() -> None:

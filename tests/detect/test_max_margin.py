@@ -111,8 +111,9 @@ def test_the_p_value_is_small_for_a_planted_outlier_and_one_where_nothing_can_be
     margins = rng.gamma(9.0, 3.0, 10)
     margins[4] = 5 * margins.max()
     assert order_statistic_p(margins) < 1e-3
-    for few in ([1.0, 2.0], [2.0, 2.0, 2.0, 2.0, 9.0], [-1.0, -2.0, -3.0, -4.0, 5.0]):
+    for few in ([1.0, 2.0], [2.0, 2.0, 2.0, 2.0], [-1.0, -2.0, -3.0, -4.0, 5.0]):
         assert order_statistic_p(np.array(few)) == 1.0
+    assert order_statistic_p(np.array([2.0, 2.0, 2.0, 2.0, 9.0])) == 0.0
 
 
 def test_a_larger_outlier_never_has_a_larger_p_value() -> None:

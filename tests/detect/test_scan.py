@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -57,6 +58,14 @@ def test_references_of_the_same_architecture_are_what_the_model_is_compared_with
     assert not as_odd.backdoored
     assert {usual.verdict.references, as_odd.verdict.references} == {24}
     assert scan(planted.clean(), DATA, known=[references(0.0)]).verdict.answer == "clean"
+
+
+@pytest.mark.parametrize("kind", ["single", "clean"])
+def test_a_model_that_guesses_is_not_judged(kind: str) -> None:
+    shuffled = replace(DATA, y=np.random.default_rng(3).permutation(DATA.y))
+    found = scan(planted.MODELS[kind](), shuffled)
+    assert found.verdict.answer == "inconclusive"
+    assert "no better than guessing" in found.verdict.why
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.03])

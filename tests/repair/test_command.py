@@ -12,7 +12,7 @@ from assay.cli import main
 from assay.data import load as load_data
 from assay.models import ModelSpec, build, clean_accuracy, load, save, seeded
 from assay.repair import RepairSettings
-from conftest import CLASSES
+from repair.shapes_task import CLASSES
 
 NAMES = ("bar", "pole", "slash", "box")
 

@@ -15,7 +15,7 @@ from assay.models import Model, as_float, correct, seeded
 from assay.models.residual import preact_resnet18, resnet20
 from assay.repair import Pruning, RepairSettings, dormant_neurons, last_layers, mean_activations
 from assay.repair.tail import Tail
-from conftest import CLASSES, Trained, as_model, pictures, plain_net, stamped
+from repair.shapes_task import CLASSES, Trained, as_model, pictures, plain_net, stamped
 
 NETWORKS = {
     "plain": lambda: as_model(plain_net()),

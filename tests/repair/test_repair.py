@@ -16,7 +16,7 @@ from assay.errors import DataError, InputError, ModelError
 from assay.models import clean_accuracy, correct, mcnemar, rate
 from assay.repair import METHODS, FinePruning, RepairSettings, repair
 from assay.runs import Deadline
-from conftest import CLASSES, Trained, as_model, attack_success, pictures, plain_net
+from repair.shapes_task import CLASSES, Trained, as_model, attack_success, pictures, plain_net
 
 QUICK = RepairSettings(epochs=2, attempts=1)
 

@@ -34,7 +34,7 @@ class Parts:
 
     Attributes:
         x: pictures by index, `n c h w`; the indices are all of the test part, or none of them.
-        group: pictures of one group are never split (frames of one sign).
+        group: pictures of one group are never split (frames of one sign, signs on one photo).
         is_clean: the defender's share, where it is not the usual one.
     """
 
@@ -160,8 +160,8 @@ def _road_signs() -> Parts:
     from assay.data.scenes import crops
 
     (path,) = find("road-signs")
-    x, y, is_test, names = crops(path)
-    return Parts(_in_memory(path, x), y, is_test, names)
+    x, y, is_test, photo, names = crops(path)
+    return Parts(_in_memory(path, x), y, is_test, names, group=photo)
 
 
 NAMED: dict[str, Callable[[], Parts]] = {

@@ -10,16 +10,17 @@ CLEAN_SHARE = 0.1
 
 
 def defenders_share(y: NDArray[np.int64], group: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
-    """A tenth of each class, at least two pictures of it; with groups, a tenth of them, whole, at least one.
+    """A tenth of each class, at least two pictures of it; with groups, a tenth of a class's groups, at least one.
 
-    Chosen by a fixed seed: whatever the user's seed is, nobody who trains ever sees it.
+    Groups are taken whole, whatever classes they hold. Chosen by a fixed seed: whatever the user's seed is, nobody
+    who trains ever sees it.
     """
     rng = np.random.default_rng(20171)
-    chosen = np.zeros(len(y), dtype=bool)
+    unit = np.arange(len(y)) if group is None else group
+    taken: set[int] = set()
     for label in np.unique(y):
-        members = np.flatnonzero(y == label)
-        units = members if group is None else np.unique(group[members])
-        least = 2 if group is None else 1
-        take = rng.permutation(units)[: max(least, round(CLEAN_SHARE * len(units)))]
-        chosen[members] = np.isin(members if group is None else group[members], take)
-    return chosen
+        units = rng.permutation(np.unique(unit[y == label])).tolist()
+        wanted = max(2 if group is None else 1, round(CLEAN_SHARE * len(units)))
+        missing = wanted - len(taken.intersection(units))
+        taken.update([u for u in units if u not in taken][: max(missing, 0)])
+    return np.isin(unit, list(taken))

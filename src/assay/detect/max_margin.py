@@ -103,8 +103,10 @@ def order_statistic_p(margins: NDArray[np.float64]) -> float:
 
     rest = np.delete(margins, margins.argmax())
     rest = rest[rest > 0]
-    if len(rest) < 3 or rest.std() == 0:
+    if len(rest) < 3:
         return 1.0
+    if rest.std() == 0:  # the law is a point
+        return float(margins.max() <= rest[0])
     mean, variance = float(rest.mean()), float(rest.var(ddof=1))
     below = float(gamma.cdf(margins.max(), mean**2 / variance, scale=variance / mean))
     return float(1 - below ** len(margins))

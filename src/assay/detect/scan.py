@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from assay.data import Dataset, require_clean
 from assay.detect.finding import Finding, RecoveredTrigger
+from assay.detect.frozen import frozen
 from assay.detect.max_margin import MaxMargin
 from assay.detect.neural_cleanse import NeuralCleanse
 from assay.detect.verdict import References, Verdict, decide, references_for
 from assay.detect.weights import weights
-from assay.models import Model, check_fits
+from assay.models import Model, check_fits, clean_accuracy
 from assay.runs import NO_HURRY, Deadline, Progress, silent
 
 
@@ -76,4 +79,21 @@ def scan(
     )
     references = references_for(model.spec.architecture, clean.name, model.spec.input_shape, model.spec.classes, known)
     not_done = tuple(f"detector {f.detector}: the time allowed ended first" for f in findings if not f.done)
-    return Scan(decide(findings, references), tuple(findings), not_done)
+    verdict = _guesses(model, clean) or decide(findings, references)
+    return Scan(verdict, tuple(findings), not_done)
+
+
+def _guesses(model: Model, clean: Dataset) -> Verdict | None:
+    """Inconclusive, if the model labels the pictures no better than always naming the commonest class would.
+
+    How far apart the classes of such a model are says nothing about triggers.
+    """
+    right = clean_accuracy(frozen(model), clean)
+    commonest = np.bincount(clean.y).max() / len(clean)
+    if right.interval[0] > commonest:
+        return None
+    why = (
+        f"the model labels {right} of the clean pictures rightly, no better than guessing: it was not trained for "
+        "these pictures, or for other labels or another preprocessing"
+    )
+    return Verdict("inconclusive", None, None, 0.0, why, 0, {})

@@ -87,3 +87,12 @@ def test_an_out_that_is_no_safetensors_file_is_refused(
 ) -> None:
     assert main(["repair", str(received), "--clean", str(clean), "--out", str(received.parent / "fixed.pt")]) == 2
     assert ".safetensors" in capsys.readouterr().err
+
+
+def test_unlearning_says_whether_a_trigger_was_found(
+    received: Path, clean: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = received.with_name("fixed.safetensors")
+    said = command(capsys, received, "--clean", clean, "--unlearn", "--out", out, "--epochs", 1)
+    assert said["trigger_found"] in (True, False)
+    assert said["trigger_found"] == said["record"]["unlearning"]

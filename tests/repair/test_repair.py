@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from assay.data import Dataset
 from assay.errors import DataError, InputError, ModelError
 from assay.models import clean_accuracy, correct, mcnemar, rate
-from assay.repair import METHODS, FinePruning, RepairSettings, repair
+from assay.repair import METHODS, UNLEARNING, FinePruning, RepairSettings, repair
 from assay.runs import Deadline
-from repair.shapes_task import CLASSES, Trained, as_model, attack_success, pictures, plain_net
+from repair.shapes_task import CLASSES, Trained, as_model, attack_success, pictures, plain_net, stamped
 
 QUICK = RepairSettings(epochs=2, attempts=1)
 
@@ -180,3 +180,18 @@ def test_odd_numbers_of_pictures_train_with_batch_norm() -> None:
 
     data = pictures(65 + 22, 1)
     assert repair(as_model(Pooled()), data, settings=replace(QUICK, batch_size=2)).record["epochs_done"] == 2
+
+
+def test_a_trigger_that_is_known_is_unlearnt_at_a_low_rate(bad: Trained) -> None:
+    result = repair(bad.model, bad.clean, trigger=stamped)
+    assert attack_success(result.model, bad.test) < 0.1
+    assert clean_accuracy(result.model, bad.test).value > clean_accuracy(bad.model, bad.test).value - 0.02
+    settings = asdict(UNLEARNING)
+    assert (result.record["unlearning"], result.record["settings"]) == (True, settings)
+    without = repair(bad.model, bad.clean, settings=replace(UNLEARNING, attempts=1, max_drop=0.0))
+    assert attack_success(without.model, bad.test) > 0.5  # it is the trigger that does it, not the rate
+
+
+def test_only_fine_pruning_takes_a_trigger(bad_plain: Trained) -> None:
+    with pytest.raises(InputError, match="only fine-pruning unlearns a trigger, not pruning"):
+        repair(bad_plain.model, bad_plain.clean, "pruning", trigger=stamped)

@@ -141,7 +141,11 @@ CLEAN_SHARE = 0.05
 
 
 def repaired(settings: dict[str, Any]) -> dict[str, Any]:
-    """A job: repair the model with a few clean pictures; measured on the test part before and after."""
+    """A job: repair the model with a few clean pictures; measured on the test part before and after.
+
+    `method` is one of `assay.repair.METHODS`, or `unlearning`: what `vet` does, fine-pruning that unlearns the trigger
+    that a scan recovered, if it recovered one.
+    """
     wanted = msgspec.convert({k: v for k, v in settings.items() if k != "method"}, ZooModel)
     attack = wanted.attack()
     if attack is None:
@@ -149,7 +153,10 @@ def repaired(settings: dict[str, Any]) -> dict[str, Any]:
     model, test, share = obtain(wanted), load_data(wanted.data, "test"), load_data(wanted.data, "clean")
     training_size = len(share) + len(load_data(wanted.data, "train"))
     few, _ = share.halves(CLEAN_SHARE * training_size / len(share), wanted.seed)
-    fixed = repair(model, few, settings["method"], seed=wanted.seed)
+    unlearning = settings["method"] == "unlearning"
+    trigger = scan(model, few, seed=wanted.seed).trigger if unlearning else None
+    method, stamp = "fine-pruning" if unlearning else settings["method"], trigger.stamp if trigger else None
+    fixed = repair(model, few, method, seed=wanted.seed, trigger=stamp)
 
     def measured(network: Model) -> dict[str, list[int]]:
         clean, success = clean_accuracy(network, test), attack_success_rate(network, test, *attack)
@@ -164,5 +171,14 @@ def repaired(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-RECORDED = ("settings", "layers", "accuracy_before_pruning", "lr_used", "best_epoch", "attempts", "cut_short")
+RECORDED = (
+    "settings",
+    "unlearning",
+    "layers",
+    "accuracy_before_pruning",
+    "lr_used",
+    "best_epoch",
+    "attempts",
+    "cut_short",
+)
 """What of a repair's record is kept with a table."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +25,7 @@ def repair(
     max_drop: float | None = None,
     epochs: int | None = None,
     layers: int | None = None,
+    unlearn: bool = False,
     common: Common = Common(),
 ) -> Outcome:
     """Remove a possible backdoor with a few clean pictures; writes a new model file, the old one stays.
@@ -44,36 +46,42 @@ def repair(
         Passes of fine-tuning over the clean pictures.
     layers
         How many convolutional layers are pruned, from the last one back.
+    unlearn
+        Search for a trigger first; where one is found, fine-tuning unlearns it, and forgets little else.
     """
+    from assay.detect import scan
     from assay.models import save
-    from assay.repair import RepairSettings
+    from assay.repair import UNLEARNING, RepairSettings
     from assay.repair import repair as repaired
     from assay.vet import open_both
 
     common.use_threads()
     target = _target(model, common.out)
     given: dict[str, Any] = {"max_drop": max_drop, "epochs": epochs, "layers": layers}
-    settings = RepairSettings(**{name: value for name, value in given.items() if value is not None})
+    changes = {name: value for name, value in given.items() if value is not None}
     received, pictures = open_both(model, clean, arch)
     with progress() as bars:
+        found = scan(received, pictures, seed=common.seed, progress=bars).trigger if unlearn else None
         result = repaired(
             received,
             pictures,
             method,
-            settings=settings,
+            settings=replace(UNLEARNING if found else RepairSettings(), **changes),
             seed=common.seed,
             progress=bars,
+            trigger=found.stamp if found else None,
         )
     written = save(result.model, target)
     document = {
         "model": str(written),
         "method": result.method,
+        "trigger_found": None if not unlearn else found is not None,
         "before": _clean_accuracy(result.before),
         "after": _clean_accuracy(result.after),
         "p_value": result.p_value,
         "record": result.record,
     }
-    return Outcome(document, _text(result, written))
+    return Outcome(document, _text(result, written, unlearn))
 
 
 def _target(model: Path, out: Path | None) -> Path:
@@ -92,7 +100,7 @@ def _clean_accuracy(rate: Rate) -> dict[str, object]:
     return {**rate_json("clean_accuracy", rate), "n": rate.n}
 
 
-def _text(result: Repair, written: Path) -> Table:
+def _text(result: Repair, written: Path, unlearn: bool) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
@@ -100,6 +108,9 @@ def _text(result: Repair, written: Path) -> Table:
     table.add_row("received", str(result.before))
     table.add_row("repaired", str(result.after))
     lines = [f"written to {escape(str(written))}", f"p = {result.p_value:.3g} that both are equally good (McNemar)"]
+    if unlearn:
+        found = "was found and unlearnt" if result.record.get("unlearning") else "was not found; repaired without it"
+        lines.append(f"a trigger {found}")
     for layer in result.record.get("layers", []):  # type: ignore[attr-defined]
         lines.append(f"{len(layer['pruned'])} of {layer['channels']} channels of layer {escape(layer['name'])} pruned")
     table.caption = "\n".join(lines)

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,6 +30,9 @@ from assay.models.training import augment
 from assay.repair.channels import Layer
 from assay.repair.settings import RepairSettings, accuracy_note, split
 from assay.runs import NO_HURRY, Deadline, Progress, silent
+
+Stamp = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+"""Puts a trigger on uint8 pictures `n c h w`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,8 @@ class _Course:
 class Tuner:
     """What a run of fine-tuning needs besides the model.
 
-    `pruned` channels are set to zero again after every step: they stay as absent as in a smaller network.
+    `pruned` channels are set to zero again after every step: they stay as absent as in a smaller network. Where a
+    `trigger` is known, a share of the pictures bears it, with their true labels.
     """
 
     tuning: Dataset
@@ -74,6 +80,7 @@ class Tuner:
     settings: RepairSettings
     seed: int
     pruned: Sequence[tuple[Layer, Sequence[int]]] = ()
+    trigger: Stamp | None = None
     progress: Progress = silent
     deadline: Deadline = NO_HURRY
 
@@ -147,7 +154,7 @@ class Tuner:
             done = (epoch - 1 + step / len(parts)) / self.settings.epochs
             for group in optimiser.param_groups:
                 group["lr"] = course.lr * _share_of_rate(done)
-            images = augment(x[chosen], self.settings.augment, generator)
+            images = self._some_stamped(augment(x[chosen], self.settings.augment, generator), generator)
             loss = _step(model, images, y[chosen], optimiser)
             if not math.isfinite(loss):
                 course.stopped = f"the loss became {loss} in epoch {epoch}"
@@ -156,6 +163,12 @@ class Tuner:
                 layer.silence(model, channels)
             total += loss * len(chosen)
         return total / len(y)
+
+    def _some_stamped(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        if self.trigger is None:
+            return x
+        on = torch.rand(len(x), generator=generator) < self.settings.stamped
+        return torch.where(on[:, None, None, None], torch.from_numpy(self.trigger(x.numpy())), x)
 
 
 def freeze_norms(model: nn.Module) -> None:

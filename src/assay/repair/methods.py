@@ -12,10 +12,10 @@ from assay.data import Dataset
 from assay.errors import InputError
 from assay.models import Model, Rate, correct, mcnemar, rate
 from assay.repair.fine_pruning import FinePruning
-from assay.repair.fine_tuning import FineTuning
+from assay.repair.fine_tuning import FineTuning, Stamp
 from assay.repair.nnoculation import NNoculation
 from assay.repair.pruning import Pruning
-from assay.repair.settings import RepairSettings
+from assay.repair.settings import UNLEARNING, RepairSettings
 from assay.runs import NO_HURRY, Deadline, Progress, silent
 
 
@@ -72,6 +72,7 @@ def repair(
     seed: int = 0,
     progress: Progress = silent,
     deadline: Deadline = NO_HURRY,
+    trigger: Stamp | None = None,
 ) -> Repair:
     """Remove what a backdoor may have left in `model`, with nothing but clean pictures.
 
@@ -84,17 +85,21 @@ def repair(
         progress: told after each pruned channel and each epoch.
         deadline: when it passes, the best so far is kept and
             `record["cut_short"]` set.
+        trigger: puts a trigger that a detector recovered on pictures; fine-pruning then unlearns it.
 
     Raises:
-        InputError: if there is no such method.
+        InputError: if there is no such method, or it has no use for a trigger.
         ModelError: if the model has no convolution to prune or takes other pictures.
         DataError: if the clean set has other classes, or fewer than two pictures of one.
     """
     if method not in METHODS:
         raise InputError(f"no repair named {method!r}; there are {', '.join(METHODS)}")
-    settings = settings or RepairSettings()
+    if trigger is not None and method != "fine-pruning":
+        raise InputError(f"only fine-pruning unlearns a trigger, not {method}")
+    settings = settings or (UNLEARNING if trigger else RepairSettings())
     started = time.monotonic()
-    fitted = METHODS[method](settings, seed).fit(model, clean, progress=progress, deadline=deadline)
+    chosen = FinePruning(settings, seed, trigger) if trigger else METHODS[method](settings, seed)
+    fitted = chosen.fit(model, clean, progress=progress, deadline=deadline)
     fixed = fitted.apply(model)
     was, now = correct(copy.deepcopy(model), fitted.validation_), correct(fixed, fitted.validation_)
     record = {

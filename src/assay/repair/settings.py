@@ -32,6 +32,7 @@ class RepairSettings:
         batch_size: pictures a step, at least 2.
         augment: of the pictures that are learnt from: `shift` moves each by up to 2 pixels, so that few of them go far.
         freeze_norms: whether batch norms keep the statistics that they came with.
+        stamped: share of the pictures that are learnt from with the trigger on, where one is known, in [0, 1].
     """
 
     max_drop: float = 0.04
@@ -46,6 +47,7 @@ class RepairSettings:
     batch_size: int = 32
     augment: Augment = "shift"
     freeze_norms: bool = True
+    stamped: float = 0.2
 
     def __post_init__(self) -> None:
         rules = {
@@ -59,10 +61,15 @@ class RepairSettings:
             "momentum must be in [0, 1)": 0 <= self.momentum < 1,
             "weight_decay must not be negative": 0 <= self.weight_decay < float("inf"),
             "batch_size must be at least 2": self.batch_size >= 2,
+            "stamped must be in [0, 1]": 0 <= self.stamped <= 1,
         }
         for rule, holds in rules.items():
             if not holds:
                 raise InputError(f"repair: {rule}, got {asdict(self)[rule.split()[0]]}")
+
+
+UNLEARNING = RepairSettings(max_drop=0.01, epochs=5, lr=0.002, weight_decay=5e-4)
+"""Where the trigger is known a network need not go far: it is told what to forget."""
 
 
 def split(model: Model, clean: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:

@@ -52,6 +52,7 @@ def report(found: Vetting, run: Run, path: Path) -> Path:
         accusations=_accusations(found),
         trigger=_trigger(found),
         neurons=_neurons(found),
+        repair_note=_repair_note(found),
         pruning=_pruning(found),
         comparisons=_comparisons(found),
         repaired_model=str(found.repaired_path) if found.repaired_path else None,
@@ -161,6 +162,15 @@ def _pruning(found: Vetting) -> PruningCurve | None:
     start = float(found.repaired.record["accuracy_before_pruning"])  # type: ignore[arg-type]
     accuracy = (start, *(float(s["accuracy"]) for s in _curve(found)))
     return PruningCurve(accuracy, found.curve_success, sum(bool(s["kept"]) for s in _curve(found)))
+
+
+def _repair_note(found: Vetting) -> str:
+    if found.repaired is None:
+        return ""
+    if found.repaired.record.get("unlearning"):
+        taught = "a fifth of the pictures bearing the trigger that was found, with their true labels"
+        return f"the channels that sleep on clean pictures were pruned; the rest was trained on, {taught}"
+    return "the channels that sleep on clean pictures were pruned; the rest was trained on, on clean pictures alone"
 
 
 def _comparisons(found: Vetting) -> tuple[Comparison, ...]:

@@ -46,9 +46,10 @@ class TuningEpoch:
 
 @dataclass
 class _Course:
-    """One run at one learning rate: its epochs, and the best state among those that may be kept."""
+    """One run of `length` epochs at one learning rate: those done, and the best state of those that may be kept."""
 
     lr: float
+    length: int
     first_kept: int
     epochs: list[TuningEpoch] = field(default_factory=list)
     best: TuningEpoch | None = None
@@ -116,19 +117,20 @@ class Tuner:
 
     def _run(self, model: Model, lr: float) -> _Course:
         settings = self.settings
-        course = _Course(lr, first_kept=settings.epochs // 2 + 1)
+        epochs = max(settings.epochs, math.ceil(settings.least_steps / self._steps))
+        course = _Course(lr, epochs, first_kept=epochs // 2 + 1)
         optimiser = torch.optim.SGD(
             model.parameters(), lr=lr, momentum=settings.momentum, weight_decay=settings.weight_decay
         )
         generator = torch.Generator().manual_seed(self.seed)
         with seeded(self.seed):  # dropout
-            for epoch in range(1, settings.epochs + 1):
+            for epoch in range(1, epochs + 1):
                 loss = self._epoch(model, optimiser, generator, course, epoch)
                 if course.stopped:
                     break
                 accuracy = clean_accuracy(model, self.validation).value
                 course.add(TuningEpoch(epoch, loss, accuracy), model)
-                self.progress("fine-tuning", epoch, settings.epochs, accuracy_note(accuracy))
+                self.progress("fine-tuning", epoch, epochs, accuracy_note(accuracy))
         return course
 
     def _epoch(
@@ -142,7 +144,7 @@ class Tuner:
         """One pass over the tuning part; its mean loss. Sets `course.stopped` if it could not be finished."""
         x, y = torch.from_numpy(self.tuning.x), torch.from_numpy(self.tuning.y)
         # Parts of nearly equal size: batch norm cannot train on a rest of one picture.
-        parts = torch.randperm(len(y), generator=generator).tensor_split(math.ceil(len(y) / self.settings.batch_size))
+        parts = torch.randperm(len(y), generator=generator).tensor_split(self._steps)
         total = 0.0
         model.train()
         if self.settings.freeze_norms:
@@ -151,7 +153,7 @@ class Tuner:
             if self.deadline.passed:
                 course.stopped = DEADLINE
                 return total
-            done = (epoch - 1 + step / len(parts)) / self.settings.epochs
+            done = (epoch - 1 + step / len(parts)) / course.length
             for group in optimiser.param_groups:
                 group["lr"] = course.lr * _share_of_rate(done)
             images = self._some_stamped(augment(x[chosen], self.settings.augment, generator), generator)
@@ -163,6 +165,11 @@ class Tuner:
                 layer.silence(model, channels)
             total += loss * len(chosen)
         return total / len(y)
+
+    @property
+    def _steps(self) -> int:
+        """Of one epoch."""
+        return math.ceil(len(self.tuning) / self.settings.batch_size)
 
     def _some_stamped(self, x: Tensor, generator: torch.Generator) -> Tensor:
         if self.trigger is None:

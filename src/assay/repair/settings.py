@@ -22,6 +22,7 @@ class RepairSettings:
             the accuracy down to `max_drop * i / layers` below the start.
         validation: share of the clean set that is kept for measuring, in (0, 1).
         epochs: of fine-tuning.
+        least_steps: of fine-tuning; where few pictures make fewer, there are more epochs.
         lr: highest learning rate of fine-tuning: reached after a fifth of the steps, then down to 0 along a
             cosine.
         attempts: a run that ends more than `max_cost` below the given model's accuracy is repeated at half
@@ -39,6 +40,7 @@ class RepairSettings:
     layers: int = 1
     validation: float = 0.25
     epochs: int = 15
+    least_steps: int = 0
     lr: float = 0.02
     attempts: int = 5
     max_cost: float = 0.01
@@ -55,6 +57,7 @@ class RepairSettings:
             "layers must be at least 1": self.layers >= 1,
             "validation must be between 0 and 1": 0 < self.validation < 1,
             "epochs must be at least 1": self.epochs >= 1,
+            "least_steps must not be negative": self.least_steps >= 0,
             "lr must be above 0": 0 < self.lr < float("inf"),
             "attempts must be at least 1": self.attempts >= 1,
             "max_cost must be in [0, 1]": 0 <= self.max_cost <= 1,
@@ -68,7 +71,7 @@ class RepairSettings:
                 raise InputError(f"repair: {rule}, got {asdict(self)[rule.split()[0]]}")
 
 
-UNLEARNING = RepairSettings(max_drop=0.01, epochs=5, lr=0.002, weight_decay=5e-4)
+UNLEARNING = RepairSettings(max_drop=0.01, epochs=5, least_steps=250, lr=0.002, weight_decay=5e-4)
 """Where the trigger is known a network need not go far: it is told what to forget."""
 
 

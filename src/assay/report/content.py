@@ -166,6 +166,7 @@ class Report:
     pruning: PruningCurve | None = None
     comparisons: tuple[Comparison, ...] = ()
     repaired_model: str | None = None
+    repair_note: str = ""
     rescan: str = ""
     rescan_verdict: str = ""
     not_done: tuple[str, ...] = ()

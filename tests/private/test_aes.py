@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from assay.private.aes import HARDWARE, Permutation, Randomness, Streams
+from assay.private.aes import HARDWARE, Permutation, Streams
+from assay.private.words import fresh_words
 
 KEY = bytes(range(16))
 WAYS = [pytest.param(True, marks=pytest.mark.skipif(not HARDWARE, reason="no AES instructions here")), False]
@@ -28,7 +29,7 @@ def plain_hash(x: bytes, tweak: int, domain: int) -> bytes:
 
 
 def blocks_of(count: int) -> np.ndarray:
-    return Randomness().words(count, 2)
+    return fresh_words(2 * count).reshape(count, 2)
 
 
 @pytest.mark.parametrize("hardware", WAYS)
@@ -43,7 +44,7 @@ def test_every_block_is_encrypted_as_the_standard_says(hardware: bool, count: in
 @pytest.mark.parametrize("hardware", WAYS)
 @pytest.mark.parametrize("count", [1, 16, 45])
 def test_the_hash_is_the_papers(hardware: bool, count: int) -> None:
-    x, tweaks = blocks_of(count), Randomness().words(count)
+    x, tweaks = blocks_of(count), fresh_words(count)
     done = x.copy()
     Permutation(KEY, hardware).hash(done, 5, tweaks)
     assert done.tobytes() == b"".join(
@@ -53,7 +54,7 @@ def test_the_hash_is_the_papers(hardware: bool, count: int) -> None:
 
 @pytest.mark.parametrize("hardware", WAYS)
 def test_streams_go_on_where_they_ended_and_are_counter_mode(hardware: bool) -> None:
-    keys = Randomness().words(3, 2).view(np.uint8)
+    keys = fresh_words(6).view(np.uint8).reshape(3, 16)
     streams = Streams(keys, hardware)
     drawn = np.concatenate([streams.draw(5), streams.draw(2), streams.draw(20)], axis=1)
     for key, row in zip(keys, drawn, strict=True):
@@ -62,7 +63,7 @@ def test_streams_go_on_where_they_ended_and_are_counter_mode(hardware: bool) -> 
 
 
 def test_two_sources_of_randomness_differ_and_look_uniform() -> None:
-    one, other = Randomness().words(4096), Randomness().words(4096)
+    one, other = fresh_words(4096), fresh_words(4096)
     assert not np.intersect1d(one, other).size
     ones = int(np.bitwise_count(one).sum())
     assert abs(ones - 4096 * 32) < 6 * (4096 * 16) ** 0.5

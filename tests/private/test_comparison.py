@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from two_parties import both, parties
 
-from assay.private.aes import Randomness
-from assay.private.comparison import compare, plan_tree
+from assay.private.comparison import compare
+from assay.private.comparison_tree import plan_tree
 from assay.private.ring import Ring
 from assay.private.wire import bits_of
+from assay.private.words import fresh_words
 
 
 def carry(a: int, b: int, bits: int) -> int:
@@ -18,8 +19,8 @@ def carry(a: int, b: int, bits: int) -> int:
 
 def cases(ring: Ring, bits: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Random pairs, and pairs whose sum is at a carry's edge."""
-    a = ring.reduce(Randomness().words(count))
-    b = ring.reduce(Randomness().words(count))
+    a = ring.reduce(fresh_words(count))
+    b = ring.reduce(fresh_words(count))
     edge = count // 2
     b[:edge] = ring.reduce((1 << bits) - a[:edge].astype(np.int64) - np.arange(edge) % 3)
     return a, b

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from two_parties import both, parties
 
-from assay.private.aes import Randomness
 from assay.private.multiplexer import Direction, choose, offer, signed
 from assay.private.ot_store import Demand
 from assay.private.ring import Ring
 from assay.private.wire import bits_of
+from assay.private.words import fresh_words
 
 ROWS, COUNT = 2, 75
 
@@ -21,8 +21,8 @@ def test_the_shares_add_up_to_bit_times_word(direction: Direction, k: int, width
     ring = Ring(k)
     server, client = parties(ring, Demand(**{direction: ROWS * COUNT}))
     offering, choosing = (server, client) if direction == "down" else (client, server)
-    bits = bits_of(Randomness().words(ROWS, 2), COUNT)
-    words = ring.reduce(Randomness().words(ROWS, COUNT))
+    bits = bits_of(fresh_words(2 * ROWS).reshape(ROWS, 2), COUNT)
+    words = ring.reduce(fresh_words(ROWS * COUNT).reshape(ROWS, COUNT))
 
     def work(i: int) -> list[np.ndarray]:
         if i:

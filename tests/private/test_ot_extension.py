@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from assay.private import ot_extension as extension
-from assay.private.aes import Randomness
 from assay.private.channel import pair
 from assay.private.wire import bits_of
+from assay.private.words import fresh_words
 
 SESSION = b"a session of tests"
 
@@ -64,6 +64,6 @@ def test_multiplication_in_the_field_is_a_group_of_all_but_zero(field: int) -> N
 
 @pytest.mark.parametrize("words", [1, 8, 11])
 def test_rows_are_the_planes_turned(words: int) -> None:
-    planes = Randomness().words(128, words)
+    planes = fresh_words(128 * words).reshape(128, words)
     plain = bits_of(planes).T
     assert (bits_of(extension.rows_of(planes)) == plain).all()

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from assay.private.aes import Randomness
 from assay.private.channel import MemoryChannel, pair
 from assay.private.ot_store import Demand, Store
 from assay.private.party import Party
 from assay.private.ring import Residues, Ring
+from assay.private.words import fresh_words
 
 SESSION = b"a session of tests"
 
@@ -34,7 +34,7 @@ def both(work: Callable[[int], Any]) -> list[Any]:
 def shared(ring: Ring, values: Any) -> list[Residues]:
     """A fresh sharing of integers."""
     values = np.asarray(values)
-    mask = ring.reduce(Randomness().words(*values.shape))
+    mask = ring.reduce(fresh_words(values.size).reshape(values.shape))
     return [ring.reduce(values.astype(np.int64).astype(np.uint64) - mask.astype(np.uint64)), mask]
 
 

@@ -29,7 +29,8 @@ from assay.errors import ModelError
 from assay.integer.bounds import Bound
 from assay.integer.graph import ReLU, Requantise
 from assay.private import truncation
-from assay.private.comparison import Tree, compare, plan_tree
+from assay.private.comparison import compare
+from assay.private.comparison_tree import Tree, plan_tree
 from assay.private.multiplexer import choose, offer, signed
 from assay.private.ot_store import Demand
 from assay.private.party import Party

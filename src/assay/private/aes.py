@@ -5,13 +5,12 @@ The hash is TMMO of Guo, Katz, Wang, Yu, "Efficient and Secure Multiparty Comput
 ideal permutation. π is AES under a key that each session derives anew, and no tweak is ever used twice.
 
 Kernels use the processor's AES instructions through LLVM (two blocks an instruction where it has VAES); without them,
-the `cryptography` package's AES does the same work. Randomness comes from the operating system, expanded by AES-CTR.
+the `cryptography` package's AES does the same work.
 Measured on one core of an AMD EPYC (Zen 4), numba 0.68: see `assay bench private-nonlinear`.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -20,22 +19,17 @@ import llvmlite.binding as llvm
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-Words = NDArray[np.uint64]
+from assay.private.ntt import Words, kernel
+
 Blocks = NDArray[np.uint64]
 """Shape (n, 2): blocks of 128 bits, low word first."""
 
 ROUND_WORDS = 22
 """Eleven round keys."""
-
-
-def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile with numba, keep the result on disk, release the interpreter lock while it runs."""
-    compiled: Callable[..., Any] = njit(cache=True, nogil=True)(function)
-    return compiled
 
 
 @lru_cache(maxsize=1)
@@ -213,18 +207,6 @@ class Streams:
         for row, key in zip(out, self._keys, strict=True):
             row[:] = _encrypted(key.tobytes(), counters).ravel()
         return out
-
-
-class Randomness:
-    """Uniform words: AES-CTR under a key from the operating system."""
-
-    def __init__(self) -> None:
-        self._stream = Streams(np.frombuffer(secrets.token_bytes(16), np.uint8)[None])
-
-    def words(self, *shape: int) -> Words:
-        """Uniform 64-bit words."""
-        count = int(np.prod(shape, dtype=np.int64))
-        return self._stream.draw(-(-count // 2))[0, :count].reshape(shape)
 
 
 def _encrypted(key: bytes, blocks: Blocks) -> Blocks:

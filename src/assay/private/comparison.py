@@ -21,103 +21,15 @@ triples; the server sees differences of digits from random ones, and the same op
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
-from assay.private.aes import Words, kernel
-from assay.private.ot_store import Demand
+from assay.private.comparison_tree import Join, Tree
+from assay.private.ntt import Words, kernel
 from assay.private.party import Party
 from assay.private.ring import Residues
 from assay.private.wire import plane_words
-
-DIGIT = 4
-"""Bits."""
-
-
-@dataclass(frozen=True, slots=True)
-class Digit:
-    """Bits start to start + width - 1; `thresholds` of them are compared at once; its results lie from `slot` on."""
-
-    start: int
-    width: int
-    thresholds: int
-    slot: int
-
-    @property
-    def entry_bytes(self) -> int:
-        """Of a table on the wire: 2^width entries of 2 bits a threshold."""
-        return max(1, (2 * self.thresholds << self.width) // 8)
-
-
-@dataclass(frozen=True, slots=True)
-class Join:
-    """Slots high and low become slot `out`; `equal` tells whether somebody will ask if they are equal."""
-
-    high: int
-    low: int
-    out: int
-    equal: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Tree:
-    """Which digits, and how they are joined; both parties derive it from public numbers.
-
-    Attributes:
-        levels: joins that can be done at the same time; those with `equal` first.
-        carry: the slot with the carry out of the lowest `shift` bits, if it is asked for.
-        results: for each threshold the slot with the carry out of all bits.
-        slots: how many there are.
-    """
-
-    digits: tuple[Digit, ...]
-    levels: tuple[tuple[Join, ...], ...]
-    carry: int | None
-    results: tuple[int, ...]
-    slots: int
-
-    def demand(self, count: int) -> Demand:
-        """What `count` values use up."""
-        joins = [join for level in self.levels for join in level]
-        doubles = sum(join.equal for join in joins)
-        words = plane_words(count)
-        return Demand(digits=count * len(self.digits), singles=(len(joins) - doubles) * words, doubles=doubles * words)
-
-
-@lru_cache(maxsize=256)
-def plan_tree(bits: int, shift: int, thresholds: int) -> Tree:
-    """The tree for carries out of bit `shift` (if it is not 0) and, for each of 0 to 2 thresholds, of bit `bits`."""
-    slot, digits = 0, []
-    for start, stop, wanted in ((0, shift, 1), (shift, bits if thresholds else shift, thresholds)):
-        for at in range(start, stop, DIGIT):
-            digits.append(Digit(at, min(DIGIT, stop - at), wanted, slot))
-            slot += wanted
-    low = [d for d in digits if d.start < shift]
-    chains = [[(i, i + 1, d.slot) for i, d in enumerate(low)]] if shift else []
-    for t in range(thresholds):
-        chains.append([(i, i + 1, d.slot + (t if d.start >= shift else 0)) for i, d in enumerate(digits)])
-    levels: list[list[Join]] = []
-    done: dict[tuple[int, int], int] = {}
-    ends = []
-    for chain in chains:
-        depth = 0
-        while len(chain) > 1:
-            if depth == len(levels):
-                levels.append([])
-            joined = []
-            for below, above in zip(chain[::2], chain[1::2], strict=False):
-                pair = (above[2], below[2])
-                if pair not in done:
-                    done[pair] = slot
-                    levels[depth].append(Join(*pair, slot, below[0] > 0))
-                    slot += 1
-                joined.append((below[0], above[1], done[pair]))
-            chain = joined + chain[len(joined) * 2 :]
-            depth += 1
-        ends.append(chain[0][2])
-    ordered = tuple(tuple(sorted(level, key=lambda join: not join.equal)) for level in levels)
-    return Tree(tuple(digits), ordered, ends[0] if shift else None, tuple(ends[1 if shift else 0 :]), slot)
+from assay.private.words import fresh_words
 
 
 @dataclass(slots=True)
@@ -164,8 +76,8 @@ def _answer(party: Party, tree: Tree, values: list[Residues], shares: Shares) ->
     count = len(values[0])
     pads = party.store.take("digits", count * len(tree.digits))[0].reshape(-1, count)
     leaves = sum(digit.thresholds for digit in tree.digits)
-    shares.less[:leaves] = party.randomness.words(leaves, plane_words(count))
-    shares.equal[:leaves] = party.randomness.words(leaves, plane_words(count))
+    own = fresh_words(2 * leaves * plane_words(count)).reshape(2, leaves, -1)
+    shares.less[:leaves], shares.equal[:leaves] = own
     flips = party.channel.receive(-(-len(pads) // 2) * count).reshape(-1, count)
     for i, (digit, pad) in enumerate(zip(tree.digits, pads, strict=True)):
         table = np.empty(count, f"u{digit.entry_bytes}")

@@ -28,9 +28,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.private import base_ot
-from assay.private.aes import Randomness, Streams, Words, kernel
+from assay.private.aes import Streams
 from assay.private.channel import Channel
+from assay.private.ntt import Words, kernel
 from assay.private.wire import bits_of
+from assay.private.words import fresh_words
 
 BITS = 128
 """Of Δ: the computational security."""
@@ -122,7 +124,7 @@ def receiver(channel: Channel, session: bytes, field: int = FIELD) -> Receiver:
 
 def sender(channel: Channel, session: bytes, field: int = FIELD) -> Sender:
     """Set up as the party with Δ; the other one calls `receiver`."""
-    bits = bits_of(Randomness().words(2))
+    bits = bits_of(fresh_words(2))
     known = base_ot.receive(channel, bits ^ np.uint8(1), session).reshape(BITS // field, field, base_ot.KEY)
     sums = channel.receive(BITS * 2 * base_ot.KEY).reshape(BITS // field, field, 2, base_ot.KEY)
     paths = bits.reshape(BITS // field, field)
@@ -133,7 +135,7 @@ def sender(channel: Channel, session: bytes, field: int = FIELD) -> Sender:
 
 def _tree(session: bytes, pairs: Seeds) -> tuple[Seeds, Seeds]:
     """All leaves (2^f, 16) of a random tree, and for each level both sides' sums under the base keys (f, 2, 16)."""
-    nodes = np.ascontiguousarray(Randomness().words(1, 2)).view(np.uint8)
+    nodes = fresh_words(2).view(np.uint8)[None]
     sums = np.empty_like(pairs)
     for level, pair in enumerate(pairs):
         nodes = _children(session, nodes)

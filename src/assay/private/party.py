@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from assay.private.aes import Randomness
 from assay.private.channel import Channel, ProtocolError, Role
 from assay.private.ot_store import Store
 from assay.private.ring import Ring
@@ -20,7 +19,6 @@ class Party:
     channel: Channel
     ring: Ring
     store: Store
-    randomness: Randomness = field(default_factory=Randomness)
 
     @property
     def serves(self) -> bool:

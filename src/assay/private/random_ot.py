@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.private import ot_extension as extension
-from assay.private.aes import Permutation, Randomness, Words, kernel
+from assay.private.aes import Permutation
 from assay.private.channel import Channel
+from assay.private.ntt import Words, kernel
 from assay.private.ring import Ring
 from assay.private.wire import bits_of, packed_words, plane_words, unpacked_words
-from assay.private.words import packed_size
+from assay.private.words import fresh_words, packed_size
 
 Piece = tuple[NDArray[Any], ...]
 """Arrays of one kind of material, along their last axis."""
@@ -124,7 +125,7 @@ class Maker:
         own, share = np.zeros(count, self.ring.dtype), np.zeros(count, self.ring.dtype)
         sends = isinstance(self.source, extension.Sender)
         if sends:
-            own = self.ring.reduce(Randomness().words(count)) & self.ring.dtype(self.ring.mask >> 1)
+            own = self.ring.reduce(fresh_words(count)) & self.ring.dtype(self.ring.mask >> 1)
         for bit in range(top):
             place, width = self.ring.dtype(bit), top - bit
             m, other = self.words(count)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.private.aes import Words
 from assay.private.channel import Bytes
+from assay.private.ntt import Words
 from assay.private.words import pack, unpack
 
 Bits = NDArray[np.uint8]

@@ -14,12 +14,12 @@ from two_parties import SESSION, both, parties, shared
 
 from assay.integer.bounds import Bound
 from assay.integer.graph import MaxPool, Requantise, Square
-from assay.private.aes import Randomness
 from assay.private.channel import ProtocolError, pair
 from assay.private.nonlinear import compute, demand_of
 from assay.private.ot_store import Demand, Store
 from assay.private.party import Party
 from assay.private.ring import Ring
+from assay.private.words import fresh_words
 
 RING, BOUND, SHAPE = Ring(16), Bound(np.array([-1500]), np.array([1500])), (1, 1, 2, 10)
 NODES: list[Any] = [
@@ -31,7 +31,7 @@ Change = Callable[[np.ndarray], np.ndarray | None]
 
 
 def random_bytes(message: np.ndarray) -> np.ndarray:
-    return Randomness().words(-(-message.size // 8)).view(np.uint8)[: message.size]
+    return fresh_words(-(-message.size // 8)).view(np.uint8)[: message.size]
 
 
 CHANGES: dict[str, Change] = {

@@ -14,6 +14,7 @@ from assay.bench import (
     Job,
     Table,
     classic,
+    cryptonas,
     estimates,
     fuzzing,
     integer,
@@ -122,6 +123,11 @@ def made_up(job: Job) -> dict[str, Any]:
     if job.function is estimates.foreseen:
         costs = {"memory_bytes": 10**9, "receipt_bytes": 400_000}
         return {"foreseen": {"prove_s": 0.5, **costs}, "prove_s": [0.4, 0.45], **costs}
+    if job.function is cryptonas.trained:
+        return {"clean": [800, 1000], "relus": job.settings["budget"], "macs": 10**7, "squares": 0, "parameters": 10**5,
+                "arguments": {}}  # fmt: skip
+    if job.function is cryptonas.online:
+        return {"predicted": None, "measured": {"online_s": job.settings["budget"] / 1e5}, "agreement": 0.99}
     if job.function is fuzzing.fuzz_receipts:
         return {"rejected": {"bytes": 12, "fields": 8}, "unreadable": 5, "wrong": [], "cpu_s": 0.02}
     if (found := _about_integers(job)) is not None:

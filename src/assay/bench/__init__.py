@@ -6,6 +6,7 @@ from assay.bench import (
     badnets,
     classic,
     classic_speed,
+    cryptonas,
     estimates,
     fuzzing,
     integer,
@@ -43,5 +44,6 @@ TABLES: dict[str, Table] = {
     "private-nonlinear": private_nonlinear.PRIVATE_NONLINEAR,
     "receipts": fuzzing.RECEIPTS,
     "estimates": estimates.ESTIMATES,
+    "cryptonas": cryptonas.CRYPTONAS,
 }
 """The names of the command line."""

@@ -115,6 +115,36 @@ def score_strip(scores: Sequence[tuple[str, str, float]]) -> str:
     return _svg(figure)
 
 
+def budget_scatter(rows: Sequence[Mapping[str, Any]], ours: Sequence[str]) -> str:
+    """Accuracy against ReLUs, a line a network, ours in front."""
+    figure, [one] = _figure(7.2, 3.4)
+    colours = [BLUE, RED, ORANGE, GREY]
+    markers = ["o", "D", "s", "^", "v", "x", "+", "*"]
+    for i, name in enumerate(dict.fromkeys(row["network"] for row in rows)):
+        mine = sorted((row["relus"], 100 * row["accuracy"]) for row in rows if row["network"] == name)
+        width = 1.8 if name in ours else 1.0
+        look: dict[str, Any] = {"color": colours[i % len(colours)], "marker": markers[i % len(markers)]}
+        look["linewidth"] = width
+        one.plot([x for x, _ in mine], [y for _, y in mine], markersize=4, label=name, **look)
+    one.set(xlabel="ReLUs", ylabel="test accuracy, % (CIFAR-10 as JPEG 75)", xscale="log")
+    one.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _svg(figure)
+
+
+def latency_line(points: Sequence[tuple[int, float]]) -> str:
+    """Seconds online against ReLUs, with the straight line of least squares and its R²."""
+    x, y = np.array([p[0] for p in points], float), np.array([p[1] for p in points])
+    slope, start = np.polyfit(x, y, 1)
+    explained = 1 - ((y - slope * x - start) ** 2).sum() / ((y - y.mean()) ** 2).sum()
+    figure, [one] = _figure(4.6, 3.0)
+    one.plot(x, y, "o", color=BLUE, markersize=4)
+    ends = np.array([0, x.max()])
+    one.plot(ends, slope * ends + start, color=GREY, linewidth=1, label=f"R² = {explained:.3f}")
+    one.set(xlabel="ReLUs", ylabel="seconds online")
+    one.legend(frameon=False, fontsize=8)
+    return _svg(figure)
+
+
 def repair_bars(rows: Sequence[Mapping[str, Any]]) -> str:
     """Attack success rate after each defence, a group an attack; the dash is the rate before."""
     attacks = list(dict.fromkeys((r["task"], r["attack"]) for r in rows))

@@ -45,19 +45,24 @@ def make(
     *,
     quick: bool = False,
     again: bool = False,
+    so_far: bool = False,
     progress: Progress = silent,
 ) -> Made:
     """Run what is not in `store` yet, then put the table together. What is finished stays when it is interrupted.
 
     Args:
         again: do those jobs anew whose seconds are the result.
+        so_far: only of the jobs that are done; none is run.
     """
     jobs = table.jobs(quick)
+    if so_far:
+        jobs = [job for job in jobs if kept_job(job_file(job.function, job.settings, _shelf(job, store))) is not None]
     if again:
         forget_times(table, jobs, store)
     results = _results(name, jobs, store, executor, progress)
     rows, figures = table.rows(results), table.figures(results)
     facts = {"machine": machine(), "versions": versions(), "date": now(), "jobs": _origin(jobs, store)}
+    facts["so_far"] = so_far
     document = {"table": name, "quick": quick, "rows": rows, **facts, "figures": sorted(figures)}
     return Made(rows, results, markdown(name, table, rows, facts, quick), figures, document)
 
@@ -125,7 +130,7 @@ def markdown(name: str, table: Table, rows: Sequence[Row], facts: dict[str, Any]
     """The table as Markdown, with its command, and the dates and machines of the jobs it came from."""
     head = f"| {' | '.join(table.columns.values())} |\n|{'---|' * len(table.columns)}"
     body = "\n".join(f"| {' | '.join(cell(row, key) for key in table.columns)} |" for row in rows)
-    command = f"assay bench {name}{' --quick' if quick else ''}"
+    command = f"assay bench {name}{' --quick' if quick else ''}{' --so-far' if facts.get('so_far') else ''}"
     made = f"`{command}`, {_provenance(facts)}. Seeds {_seeds(rows)}."
     return f"**{table.title}.** {table.note}\n\n{head}\n{body}\n\n*{made}*\n"
 

@@ -32,6 +32,7 @@ COMMANDS = {
     "ask": ("assay.cli.ask:ask", "Ask such a server, and verify what it answers."),
     "count": ("assay.cli.count:count", "ReLUs, multiplications and parameters, layer by layer."),
     "rewrite": ("assay.cli.rewrite:rewrite", "Fewer ReLUs for the same network, exactly where it can be."),
+    "linearise": ("assay.cli.linearise:linearise", "A trained network with fewer ReLUs, tuned to answer as before."),
     "search": ("assay.cli.search:search", "The best network for a budget of ReLUs."),
     "calibrate": ("assay.cli.calibrate:calibrate", "How fast this machine is at private inference; once, 10 seconds."),
     "bench": ("assay.cli.bench:bench", "A table of a paper, with our figures beside it."),

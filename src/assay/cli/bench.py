@@ -27,6 +27,7 @@ def bench(
     *,
     quick: bool = False,
     again: bool = False,
+    so_far: bool = False,
     workers: int = 2,
     common: Common = Common(),
 ) -> Outcome:
@@ -39,11 +40,14 @@ def bench(
     ----------
     table
         badnets-mnist, badnets-signs, scan, repair, nnoculation, references, integer, safetynets,
-        safetynets-speed, proof, proof-brief, private-linear, private-nonlinear, speed, receipts or estimates.
+        safetynets-speed, proof, proof-brief, private-linear, private-nonlinear, cryptonas, speed, receipts or
+        estimates.
     quick
         One seed and few models, in a minute or two.
     again
         Do anew what measures time, on this machine; models and accuracies stay.
+    so_far
+        The table of what has been done; nothing is run.
     workers
         Processes that share the work, one compute thread each.
     """
@@ -57,7 +61,7 @@ def bench(
     out = common.out or (Path("runs") / f"bench-{table}" if quick else RESULTS)
     workers = 1 if wanted.serial else workers
     with progress() as bars, local_processes(workers, threads=None if wanted.serial else 1) as executor:
-        made = make(table, wanted, out / "jobs", executor, quick=quick, again=again, progress=bars)
+        made = make(table, wanted, out / "jobs", executor, quick=quick, again=again, so_far=so_far, progress=bars)
     files = write(table, made, out)
     if not quick and common.out is None:
         files += wanted.ship(made.results)

@@ -71,15 +71,16 @@ def _opened(
     from assay.models import load as load_model
 
     tuning = load(finetune, "train") if finetune else None
-    source = data or finetune
     if data is None and finetune not in NAMED and tuning is not None:
-        measured, tuning = _halved(tuning)
-    else:
-        measured = load(source, "test") if source else None
-    return load_model(model, arch, measured), measured, tuning
+        tuning, measured = halved(tuning)
+        return load_model(model, arch, measured), measured, tuning
+    source = data or finetune
+    own = load(source, "test") if source else None
+    return load_model(model, arch, own), own, tuning
 
 
-def _halved(pictures: Dataset) -> tuple[Dataset | None, Dataset]:
+def halved(pictures: Dataset) -> tuple[Dataset, Dataset]:
+    """A user's own pictures, where one part is to be trained on and the other to measure."""
     return pictures.halves(0.5, seed=0)
 
 

@@ -86,6 +86,10 @@ Record = Callable[[Epoch], None]
 """Told of each epoch when it is done."""
 
 
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Of pictures in [0, 1], logits and labels, in the place of cross-entropy."""
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Run with torch's global generator seeded, and put its state back: for fresh weights and dropout."""
@@ -123,6 +127,7 @@ def train(
     checkpoint: Path | None = None,
     tick: Tick | None = None,
     record: Record | None = None,
+    loss: Loss | None = None,
 ) -> list[Epoch]:
     """Train `model` in place; returns one record an epoch.
 
@@ -131,6 +136,7 @@ def train(
         checkpoint: where the state is kept after each epoch; if the same run is found there it is taken up again.
         tick: told of progress after each step.
         record: told of each epoch when it is done; of those of a run that is taken up, at once.
+        loss: in the place of cross-entropy with label smoothing.
 
     Raises:
         DataError: if there are no pictures.
@@ -144,7 +150,8 @@ def train(
     attempt = kept.attempt() if kept else 0
     while True:
         try:
-            return _train(model, data, replace(settings, lr=settings.lr / 2**attempt), kept, attempt, tick, record)
+            slower = replace(settings, lr=settings.lr / 2**attempt)
+            return _train(model, data, slower, kept, attempt, tick, record, loss)
         except _BrokeDownError:
             if attempt >= RETRIES:
                 raise
@@ -168,9 +175,10 @@ def _train(
     attempt: int,
     tick: Tick | None,
     record: Record | None,
+    loss: Loss | None,
 ) -> list[Epoch]:
     model.to(memory_format=torch.channels_last)  # half the time of a step on a CPU, the same sums
-    run = _Run(model, data, settings, tick or (lambda step, steps, values: None))
+    run = _Run(model, data, settings, tick or (lambda step, steps, values: None), loss or cross_entropy(settings))
     history = [Epoch(**e) for e in kept.take_up(run.parts, attempt)] if kept else []
     for epoch in history:
         (record or (lambda e: None))(epoch)
@@ -185,6 +193,15 @@ def _train(
     return history
 
 
+def cross_entropy(settings: TrainSettings) -> Loss:
+    """The usual loss."""
+
+    def loss(pictures: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+
+    return loss
+
+
 def steps_an_epoch(n: int, settings: TrainSettings) -> int:
     """Batches that `n` pictures make; the last may be smaller."""
     return -(-n // settings.batch_size)
@@ -193,8 +210,8 @@ def steps_an_epoch(n: int, settings: TrainSettings) -> int:
 class _Run:
     """A training under way: network, optimiser and schedule, and the data they are fed."""
 
-    def __init__(self, model: nn.Module, data: Dataset, settings: TrainSettings, tick: Tick) -> None:
-        self.model, self.settings, self.tick = model, settings, tick
+    def __init__(self, model: nn.Module, data: Dataset, settings: TrainSettings, tick: Tick, loss: Loss) -> None:
+        self.model, self.settings, self.tick, self.loss = model, settings, tick, loss
         self.x, self.y = torch.from_numpy(data.x), torch.from_numpy(data.y)
         self.steps = steps_an_epoch(len(data), settings)
         self.device = next(model.parameters()).device
@@ -242,7 +259,7 @@ class _Run:
             raise ModelError(
                 f"this network cannot learn from a batch of {len(images)}: {error}; choose another batch size"
             ) from error
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
+        loss = self.loss(images, logits, labels)
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         self.optimiser.step()

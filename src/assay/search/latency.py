@@ -1,12 +1,50 @@
-"""What a network costs between two parties: predicted by the private engine's cost model, where it is there."""
+"""What a network costs between two parties: predicted by the private engine's cost model, and timed on this machine."""
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.errors import AssayError
 from assay.integer import IntegerNetwork
+
+KEYS = ("offline_s", "online_s", "offline_bytes", "online_bytes", "online_rounds")
 
 
 def predicted(network: IntegerNetwork) -> dict[str, Any] | None:
-    """Seconds, bytes and rounds, offline and online, over a local network; None without a cost model."""
-    return None
+    """Seconds, bytes and rounds, offline and online, on one machine; None for what two parties cannot compute.
+
+    Bytes and rounds are exact. Seconds are null until `assay calibrate` was run here.
+    """
+    try:
+        from assay.private.calibration import known
+        from assay.private.cost import predict
+    except ImportError:  # the engine is not there
+        return None
+    rates = known()
+    try:
+        return _totals(predict(network, rates.rates if rates else None).document())
+    except AssayError:
+        return None
+
+
+def measured(network: Path, pictures: NDArray[np.uint8]) -> dict[str, Any] | None:
+    """The same, timed between two processes: the second of two inferences of one picture."""
+    try:
+        from assay.private.processes import between_processes
+    except ImportError:
+        return None
+    try:
+        run = between_processes(network, [pictures[:1], pictures[:1]])
+    except AssayError:
+        return None
+    return _totals(run.profiles[-1].document())
+
+
+def _totals(document: dict[str, Any]) -> dict[str, Any]:
+    values = {key: document[key] for key in KEYS}
+    return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in values.items()}

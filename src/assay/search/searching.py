@@ -38,7 +38,7 @@ from assay.models.training import Epoch, steps_an_epoch
 from assay.runs import Deadline, Progress, silent, to_json, write_atomically
 from assay.search.controller import SAMPLERS
 from assay.search.frontier import Frontier, Point, add_point, read_frontier
-from assay.search.latency import predicted
+from assay.search.latency import measured, predicted
 from assay.search.scale import MOST_MACS, Scaled, scale
 from assay.search.space import Space
 from assay.search.study import Study, Trying, run_study
@@ -372,9 +372,10 @@ def _measured(
     accuracy = clean_accuracy(reopened, test)
     progress("measuring", 0, 1, f"{budget:,} ReLUs")
     compiled = compile_measured(reopened, clean.take(512))
-    save_network(compiled.network, out / f"{name}.assay")
+    file = save_network(compiled.network, out / f"{name}.assay")
     some = test.take(2000)
     integer = float((compiled.network.predict(some.x, torch.get_num_threads()) == some.y).mean())
+    timed = measured(file, test.x)
     progress("measuring", 1, 1, "")
     return Point(
         budget=budget,
@@ -396,6 +397,6 @@ def _measured(
         cut_short=cut,
         train_s=round(seconds, 1),
         predicted=predicted(compiled.network),
-        measured=None,
+        measured=timed,
         history=[{k: float(v) for k, v in asdict(epoch).items()} for epoch in history],
     )

@@ -1,0 +1,152 @@
+"""Gates that are learnt: how much of each channel is rectified, under a budget that tightens.
+
+Source: Cho et al., "Selective Network Linearization for efficient private inference" (ICML 2022), with one gate a
+channel. A gate closes below 0.45 and opens again above 0.55, so that it does not flutter about the threshold; the
+pressure on all gates grows only while more are open than the budget of the moment allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from assay.data import Dataset
+from assay.models import Model, TrainSettings, train
+from assay.models.training import Loss, Tick
+from assay.search.graph import Graph
+from assay.search.linearise import Site, sites
+from assay.search.reorder import by_score
+
+CLOSES, OPENS = 0.45, 0.55
+
+PRESSURE, GROWTH = 1e-4, 1.02
+"""Weight of the penalty on open gates at first, and its growth in each step in which too many are open."""
+
+
+class Gate(nn.Module):
+    """gate · relu(x) + (1 − gate) · x on the channels from `start`, a gate each, 1 at first; the others pass."""
+
+    def __init__(self, start: int, channels: int) -> None:
+        super().__init__()
+        self.start, self.stop = start, start + channels
+        self.gate = nn.Parameter(torch.ones(channels))
+        self.register_buffer("open", torch.ones(channels, dtype=torch.bool))
+        self.open: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            with torch.no_grad():
+                self.gate.clamp_(0, 1)
+        gate = self.gate.view(1, -1, *(1,) * (x.ndim - 2))
+        gated = x[:, self.start : self.stop]
+        gated = gate * gated.relu() + (1 - gate) * gated
+        if self.stop - self.start == x.shape[1]:
+            return gated
+        return torch.cat([x[:, : self.start], gated, x[:, self.stop :]], 1)
+
+    def decide(self) -> None:
+        """Which gates are open now."""
+        gate = self.gate.detach()
+        self.open = torch.where(self.open, gate >= CLOSES, gate > OPENS)
+
+
+@dataclass
+class _Pressure:
+    """The loss, with a penalty that grows while more is open than may be."""
+
+    inner: Loss
+    gates: Sequence[Gate]
+    places: Sequence[Site]
+    budget: int
+    steps: int
+    weight: float = PRESSURE
+    step: int = 0
+    history: list[int] = field(default_factory=list)
+
+    def __call__(self, pictures: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        for gate in self.gates:
+            gate.decide()
+        now = self.open_relus()
+        whole = sum(site.relus for site in self.places)
+        # Two thirds of the time tighten, the last third settles.
+        share = max(0.0, 1 - 1.5 * self.step / max(1, self.steps))
+        if now > self.budget + share * (whole - self.budget):
+            self.weight *= GROWTH
+        self.step += 1
+        self.history.append(now)
+        opened = [g.gate.sum() * s.pixels for g, s in zip(self.gates, self.places, strict=True)]
+        return self.inner(pictures, logits, labels) + self.weight * torch.stack(opened).sum() / 1000
+
+    def open_relus(self) -> int:
+        return sum(int(g.open.sum()) * s.pixels for g, s in zip(self.gates, self.places, strict=True))
+
+
+def learn_gates(
+    graph: Graph,
+    model: Model,
+    budget: int,
+    data: Dataset,
+    settings: TrainSettings,
+    loss: Loss,
+    tick: Tick | None = None,
+) -> tuple[Graph, dict[int, tuple[int, int]]]:
+    """Train network and gates together; then the network with its channels in order, and the range of each ReLU.
+
+    Ranges hold the budget even where the gates did not get there: those nearest to closing are closed.
+    """
+    network, places = graph.network(), sites(graph)
+    gates = [Gate(site.start, site.channels) for site in places]
+    for gate, site in zip(gates, places, strict=True):
+        network.layers[site.step] = gate
+    steps = settings.epochs * -(-len(data) // settings.batch_size)
+    pressure = _Pressure(loss, gates, places, budget, steps)
+    train(Model(network, model.spec), data, settings, tick=tick, loss=pressure)
+    for gate in gates:
+        gate.decide()
+    _close(gates, places, budget)
+    learnt = _with_weights(graph, network, {site.step for site in places})
+    whole = [(g, s) for g, s in zip(gates, places, strict=True) if s.channels == graph.shapes[s.step + 1][0]]
+    ordered, taken = by_score(learnt, {s.step: g.open.float() + 0.5 * g.gate.detach() for g, s in whole})
+    ranges = {}
+    for gate, site in zip(gates, places, strict=True):
+        order = taken.get(site.step, torch.arange(site.channels))
+        start, stop = _window(gate.gate.detach()[order], int(gate.open.sum()))
+        ranges[site.step] = (site.start + start, site.start + stop)
+    return ordered, ranges
+
+
+def _close(gates: Sequence[Gate], places: Sequence[Site], budget: int) -> None:
+    """Close the lowest gates until the budget holds."""
+    rows = sorted(
+        (value, i, c)
+        for i, gate in enumerate(gates)
+        for c, (value, is_open) in enumerate(zip(gate.gate.tolist(), gate.open.tolist(), strict=True))
+        if is_open
+    )
+    left = sum(int(g.open.sum()) * s.pixels for g, s in zip(gates, places, strict=True))
+    for _, i, c in rows:
+        if left <= budget:
+            return
+        gates[i].open[c] = False
+        left -= places[i].pixels
+
+
+def _window(values: Tensor, width: int) -> tuple[int, int]:
+    """The contiguous range of `width` channels with the largest sum."""
+    if width == 0:
+        return 0, 0
+    start = int(values.unfold(0, width, 1).sum(1).argmax())
+    return start, start + width
+
+
+def _with_weights(graph: Graph, network: nn.Module, gated: set[int]) -> Graph:
+    """The graph with the weights of a trained network, whose gates are left out."""
+    steps = []
+    layers: Sequence[nn.Module] = list(network.layers)  # type: ignore[arg-type]
+    for i, (step, layer) in enumerate(zip(graph.steps, layers, strict=True)):
+        state = {} if i in gated else {key: t.detach().clone().contiguous() for key, t in layer.state_dict().items()}
+        steps.append(type(step)(step.operation, state, step.name))
+    return Graph(tuple(steps), graph.picture)

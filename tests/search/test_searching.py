@@ -32,7 +32,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The private engine is timed in test_latency."""
     monkeypatch.setattr(searching, "SUPERNET_STEPS", 5)
+    monkeypatch.setattr(searching, "measured", lambda network, pictures: None)
+    monkeypatch.setattr(searching, "predicted", lambda network: None)
     searching._validation.cache_clear()
     searching._loaded.cache_clear()
 

@@ -20,11 +20,9 @@ def predicted(network: IntegerNetwork) -> dict[str, Any] | None:
 
     Bytes and rounds are exact. Seconds are null until `assay calibrate` was run here.
     """
-    try:
-        from assay.private.calibration import known
-        from assay.private.cost import predict
-    except ImportError:  # the engine is not there
-        return None
+    from assay.private.calibration import known
+    from assay.private.cost import predict
+
     rates = known()
     try:
         return _totals(predict(network, rates.rates if rates else None).document())
@@ -34,10 +32,8 @@ def predicted(network: IntegerNetwork) -> dict[str, Any] | None:
 
 def measured(network: Path, pictures: NDArray[np.uint8]) -> dict[str, Any] | None:
     """The same, timed between two processes: the second of two inferences of one picture."""
-    try:
-        from assay.private.processes import between_processes
-    except ImportError:
-        return None
+    from assay.private.processes import between_processes
+
     try:
         run = between_processes(network, [pictures[:1], pictures[:1]])
     except AssayError:

@@ -37,6 +37,7 @@ from assay.models import load as load_model
 from assay.models.training import Epoch, steps_an_epoch
 from assay.runs import Deadline, Progress, silent, to_json, write_atomically
 from assay.search.controller import SAMPLERS
+from assay.search.count import count, count_architecture
 from assay.search.frontier import Frontier, Point, add_point, read_frontier
 from assay.search.latency import measured, predicted
 from assay.search.scale import MOST_MACS, Scaled, scale
@@ -44,8 +45,11 @@ from assay.search.space import Space
 from assay.search.study import Study, Trying, run_study
 from assay.search.supernet import build_supernet, load_supernet, skeleton_accuracy, train_supernet
 
-SUPERNET_SHARE, TRIALS_SHARE, MEASURING_SHARE = 0.2, 0.1, 0.1
-"""Of the time; the rest trains. The first two are the overhead of searching."""
+SUPERNET_SHARE, TRIALS_SHARE = 0.2, 0.1
+"""Of the time: the overhead of searching. The rest trains and measures."""
+
+MEASURING_S, MEASURING_SHARE = 40.0, 0.3
+"""Seconds that measuring one network may take, and at most this share of what is left; the rest trains."""
 
 SUPERNET_STEPS = 3000
 """At most, of 128 pictures each."""
@@ -53,8 +57,8 @@ SUPERNET_STEPS = 3000
 VALIDATION = 1000
 """Training pictures on which skeletons are compared; the supernet never sees them."""
 
-NOMINAL = 50_000
-"""ReLUs at which the cost of a skeleton is stated, so that costs are comparable."""
+STATED = {"width": 8, "stem": 2}
+"""The size at which the multiplications of a skeleton are stated, so that they are comparable."""
 
 MOST_EPOCHS = 60
 
@@ -202,11 +206,8 @@ def try_skeleton(settings: dict[str, Any]) -> dict[str, Any]:
     pictures, space = _validation(settings["data"], settings["seed"]), Space(settings["depth"])
     supernet = _loaded(Path(settings["supernet"]), space, pictures.image_shape, pictures.classes)
     accuracy = skeleton_accuracy(supernet, settings["skeleton"], pictures)
-    try:
-        cost = scale(settings["skeleton"], NOMINAL, pictures.image_shape, pictures.classes, 10**12).macs
-    except InputError:  # pictures so large that the nominal budget is too small for them
-        cost = 0
-    return {"accuracy": accuracy, "cost": float(cost)}
+    counted = count_architecture("cnet", pictures.image_shape, layers=settings["skeleton"], **STATED)
+    return {"accuracy": accuracy, "cost": float(counted.macs)}
 
 
 @lru_cache(maxsize=1)
@@ -245,10 +246,12 @@ def _points(
     missing = [b for b in settings.budgets if b not in have]
     for i, budget in enumerate(missing):
         left = settings.seconds - (time.monotonic() - begun)
-        share = max(left, 1.0) * (1 - MEASURING_SHARE) / (len(missing) - i)
+        share = max(left, 1.0) / (len(missing) - i)
+        share -= min(MEASURING_S, MEASURING_SHARE * share)
         maker = _Maker(data, training, study, settings, out / f"budget-{budget}", Deadline.after(share), progress)
         model, plan, history, cut, seconds = maker.make(budget)
-        point = _measured(model, plan, history, cut, seconds, budget, test, clean, settings, out, progress)
+        late = time.monotonic() - begun > settings.seconds
+        point = _measured(model, plan, history, cut, seconds, budget, test, clean, settings, out, progress, late)
         add_point(out, point)
 
 
@@ -359,11 +362,11 @@ def _measured(
     settings: SearchSettings,
     out: Path,
     progress: Progress,
+    late: bool,
 ) -> Point:
-    """Files, accuracies and costs of a trained network."""
+    """Files, accuracies and costs of a trained network; not timed where the time is spent already."""
     from assay.integer import compile_measured
     from assay.integer import save as save_network
-    from assay.search.count import count
 
     name = f"cnet-{budget}-seed{settings.seed}"
     save(model, out / f"{name}.safetensors")
@@ -375,7 +378,7 @@ def _measured(
     file = save_network(compiled.network, out / f"{name}.assay")
     some = test.take(2000)
     integer = float((compiled.network.predict(some.x, torch.get_num_threads()) == some.y).mean())
-    timed = measured(file, test.x)
+    timed = None if late else measured(file, test.x)
     progress("measuring", 1, 1, "")
     return Point(
         budget=budget,

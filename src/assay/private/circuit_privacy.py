@@ -28,7 +28,7 @@ f + n and f differ by at most n / 2^(b+1) in total variation. So over all M coef
 which is computed for each network, from its public shapes, by both parties (`choose_scheme`); if it holds for no
 parameters the network is refused. b is as large as decryption allows, whatever the weights are, and so tells nothing of
 them: the largest with 2^b <= q / 2^(k+2). ResNet-32 in a ring of 32 bits, for example: two primes, q just below 2^120,
-b = 119 - 32 - 2 = 85; M = 303,114 and Σ n = 2^39.5, so 2^-46.5 is given away where 2^-40 is allowed.
+b = 119 - 32 - 2 = 85; M = 303,114 and Σ n = 2^39.7, so 2^-46.3 is given away where 2^-40 is allowed.
 
 Decryption is right if all that is added stays below p / 2^(k+1) after step 4. In units of half of that, f takes at most
 one and cutting the first polynomial to k + 2 bits takes a half. Rounding the second one is spread, by the product with

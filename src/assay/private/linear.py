@@ -28,7 +28,7 @@ from assay.private.masked_product import apply, exact_product
 from assay.private.ntt import Words, field
 from assay.private.packing import Packing, packing
 from assay.private.ring import Residues, Ring
-from assay.private.seal import DEGREE, Keys, Refresher, Scheme
+from assay.private.seal import DEGREE, SEED, Keys, Refresher, Scheme, expanded
 from assay.private.words import pack, packed_size, unpack
 
 __all__ = ["LayerShape", "Layers", "LinearClient", "LinearServer", "LinearSession", "apply"]
@@ -54,10 +54,6 @@ class Layers:
         return cls(ring, maps, scheme, Flooding(scheme))
 
     @property
-    def cipher_size(self) -> int:
-        return _size(self.scheme.primes)
-
-    @property
     def memory(self) -> int:
         """Bytes that a server keeps of encoded weights: to be asked before they are."""
         return sum(maps.packing.products for maps in self.maps) * self.scheme.count * DEGREE * 8
@@ -65,11 +61,11 @@ class Layers:
     @property
     def key_size(self) -> int:
         """Bytes of the client's public key."""
-        return _size(self.scheme.all_primes)
+        return _size(2, self.scheme.all_primes)
 
     def request_size(self, index: int) -> int:
         """Bytes of the client's message for one layer."""
-        return self.maps[index].packing.requests * self.cipher_size
+        return self.maps[index].packing.requests * (_size(1, self.scheme.primes) + SEED)
 
     def reply_sizes(self, index: int) -> list[int]:
         return [self.flooding.size(len(places)) for places, _ in self.maps[index].outputs]
@@ -79,33 +75,43 @@ class Layers:
         return sum(self.reply_sizes(index))
 
 
-def _size(primes: Sequence[int]) -> int:
-    return sum(packed_size(2 * DEGREE, p.bit_length()) for p in primes)
+def _size(polynomials: int, primes: Sequence[int]) -> int:
+    return sum(packed_size(polynomials * DEGREE, p.bit_length()) for p in primes)
 
 
-def _packed(cipher: Words, primes: Sequence[int]) -> Bytes:
-    """`2 primes N` → bytes."""
-    return np.concatenate([pack(cipher[:, i], p.bit_length()) for i, p in enumerate(primes)])
+def _packed(words: Words, primes: Sequence[int]) -> Bytes:
+    """`polynomials primes N` → bytes."""
+    return np.concatenate([pack(words[:, i], p.bit_length()) for i, p in enumerate(primes)])
 
 
-def _unpacked(data: Bytes, primes: Sequence[int], what: str) -> Words:
-    """Bytes from the other party → `2 primes N`.
+def _unpacked(data: Bytes, polynomials: int, primes: Sequence[int], what: str) -> Words:
+    """Bytes from the other party → `polynomials primes N`.
 
     Raises:
         ProtocolError: if the size is wrong, a word is not below its prime, or a polynomial is zero.
     """
-    if data.size != _size(primes):
-        raise ProtocolError(f"{what} has {_size(primes)} bytes, got {data.size}")
-    words, start = np.empty((2, len(primes), DEGREE), np.uint64), 0
+    if data.size != _size(polynomials, primes):
+        raise ProtocolError(f"{what} has {_size(polynomials, primes)} bytes, got {data.size}")
+    words, start = np.empty((polynomials, len(primes), DEGREE), np.uint64), 0
     for i, p in enumerate(primes):
-        stop = start + packed_size(2 * DEGREE, p.bit_length())
-        words[:, i] = unpack(data[start:stop], 2 * DEGREE, p.bit_length()).reshape(2, DEGREE)
+        stop = start + packed_size(polynomials * DEGREE, p.bit_length())
+        words[:, i] = unpack(data[start:stop], polynomials * DEGREE, p.bit_length()).reshape(polynomials, DEGREE)
         start = stop
     if any((words[:, i] >= p).any() for i, p in enumerate(primes)):
         raise ProtocolError(f"{what} holds a word that is not below its prime")
     if not words.any(axis=2).all():
         raise ProtocolError(f"{what} holds a polynomial that is zero")
     return words
+
+
+def _packed_cipher(scheme: Scheme, first: Words, seed: bytes) -> Bytes:
+    return np.concatenate([_packed(first[None], scheme.primes), np.frombuffer(seed, np.uint8)])
+
+
+def _unpacked_cipher(scheme: Scheme, data: Bytes) -> Words:
+    """What `_packed_cipher` wrote → `2 primes N`. Raises ProtocolError as `_unpacked`."""
+    (first,) = _unpacked(data[:-SEED], 1, scheme.primes, "a ciphertext")
+    return expanded(scheme, first, data[-SEED:].tobytes())
 
 
 class LinearClient:
@@ -127,8 +133,7 @@ class LinearClient:
     def request(self, index: int, mask: Residues) -> Bytes:
         """Encrypt the mask r of the layer's input. Tells the server nothing (ring-LWE)."""
         polynomials = pack_inputs(self._layers.maps[index], mask)
-        primes = self._layers.scheme.primes
-        return np.concatenate([_packed(self._keys.encrypt(p), primes) for p in polynomials])
+        return np.concatenate([_packed_cipher(self._layers.scheme, *self._keys.encrypt(p)) for p in polynomials])
 
     def finish(self, index: int, reply: Bytes) -> Residues:
         """c = W·r - s, in the shape of the layer's output. Uniform: it tells the client nothing.
@@ -178,7 +183,7 @@ class LinearServer:
         Raises:
             ProtocolError: if this is no public key.
         """
-        words = _unpacked(public_key, self.layers.scheme.all_primes, "a public key")
+        words = _unpacked(public_key, 2, self.layers.scheme.all_primes, "a public key")
         return LinearSession(self, Refresher(self.layers.scheme, words))
 
 
@@ -231,7 +236,7 @@ class LinearSession:
     def _transformed(self, data: Bytes, count: int) -> Words:
         """`primes N 2 ciphertexts`."""
         scheme = self._server.layers.scheme
-        ciphers = np.stack([_unpacked(one, scheme.primes, "a ciphertext") for one in np.split(data, count)])
+        ciphers = np.stack([_unpacked_cipher(scheme, one) for one in np.split(data, count)])
         words = np.empty((scheme.count, DEGREE, 2, count), np.uint64)
         for i, p in enumerate(scheme.primes):
             polynomials = np.ascontiguousarray(ciphers[:, :, i])

@@ -31,7 +31,7 @@ from assay.private.layer_shape import LayerShape
 
 Places = NDArray[np.int64]
 
-INPUT_COST, OUTPUT_COST, PRODUCT_COST = 10.0, 6.5, 0.035
+INPUT_COST, OUTPUT_COST, PRODUCT_COST = 6.0, 5.0, 0.035
 """What one more ciphertext of either direction, and one more product, cost in milliseconds: the work of both parties on
 one core of an AMD EPYC (Zen 4), and the bytes at 1 Gb/s."""
 

@@ -21,7 +21,7 @@ from assay.private import circuit_privacy, seal
 from assay.private import ntt as transforms
 from assay.private.channel import Bytes
 from assay.private.coefficients import Maps
-from assay.private.linear import LayerShape, LinearClient, LinearServer, LinearSession, _unpacked
+from assay.private.linear import LayerShape, LinearClient, LinearServer, LinearSession, _unpacked_cipher
 from assay.private.ntt import Words
 from assay.private.ring import Residues, Ring
 from assay.private.seal import DEGREE, Refresher
@@ -58,7 +58,7 @@ class Exchange:
 
         def spy(refresher: Refresher, cipher: Any) -> None:
             add_zero(refresher, cipher)
-            seen.append(seal._words(cipher.dyn_array(), len(self.primes)))
+            seen.append(seal._cipher_words(seal._saved(cipher), len(self.primes)))
 
         with patch.context() as within:
             within.setattr(Refresher, "add_zero", spy)
@@ -68,7 +68,7 @@ class Exchange:
 
     def request_words(self, request: Bytes) -> Words:
         """The client's own ciphertext, `2 primes N`."""
-        return _unpacked(request, self.primes, "a ciphertext")
+        return _unpacked_cipher(self.server.layers.scheme, request)
 
     def secret(self) -> NDArray[np.int64]:
         """The client's secret key: -1, 0 or 1 a coefficient."""

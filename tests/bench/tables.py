@@ -17,6 +17,7 @@ from assay.bench import (
     cryptonas,
     estimates,
     fuzzing,
+    guard_load,
     integer,
     nnoculation,
     opening,
@@ -108,6 +109,9 @@ def made_up(job: Job) -> dict[str, Any]:
         return {"clean_pictures": 300, "before": before, "after": after, "seconds": 12.5, "record": {}}
     if job.function in (nnoculation.treated, nnoculation.inoculated):
         return _about_nnoculation(job)
+    if job.function is guard_load.load:
+        said = {"per_s": 600.0, "p50_s": 0.01, "p99_s": 0.03, "failed": 0, "quarantined": 0.02}
+        return {"bare_per_s": 9000.0, "bare_one_by_one_per_s": 900.0, "full": said, "half": said}
     if job.function is speed.command:
         return {"seconds": [1.5, 2.0], "cpu_s": [1.4, 1.9], "exit_code": 0}
     if job.function is opening.measure:

@@ -39,7 +39,7 @@ def bench(
     Parameters
     ----------
     table
-        badnets-mnist, badnets-signs, scan, repair, nnoculation, references, integer, safetynets,
+        badnets-mnist, badnets-signs, scan, repair, nnoculation, guard-load, references, integer, safetynets,
         safetynets-speed, proof, proof-brief, private-linear, private-nonlinear, cryptonas, speed, receipts or
         estimates.
     quick

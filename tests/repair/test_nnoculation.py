@@ -11,7 +11,7 @@ import torch
 
 from assay.data import Dataset
 from assay.errors import DataError, InputError
-from assay.models import clean_accuracy, predict
+from assay.models import Rate, clean_accuracy, predict
 from assay.repair import (
     CycleGANSettings,
     Generator,
@@ -60,6 +60,18 @@ def test_a_chance_is_left_once_a_rate_costs_too_much(bad_plain: Trained) -> None
     grid = NoiseGrid(chances=(0.3,), rates=(0.02, 1e9, 1e10), steps=20)
     fitted = NNoculation(RepairSettings(), 0, grid).fit(bad_plain.model, bad_plain.clean)
     assert [c.rate for c in fitted.candidates_] == [0.02]
+
+
+def test_where_validation_gains_instead_of_losing_the_gentlest_candidate_is_taken(
+    bad_plain: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = NNoculation(RepairSettings(), 0, NoiseGrid(rates=(0.001, 0.02, 0.05), steps=2))
+    gains = iter([0.80, 0.86, 0.99])  # of the received network, and of each candidate
+    monkeypatch.setattr(
+        "assay.repair.nnoculation.clean_accuracy", lambda model, data: Rate(round(100 * next(gains)), 100)
+    )
+    fitted.fit(bad_plain.model, bad_plain.clean)
+    assert fitted.chosen_ == Candidate(0.3, 0.001, 0.86) and fitted.record_["validation_flatters"]
 
 
 def test_when_no_time_is_left_the_model_is_what_it_was(bad_plain: Trained) -> None:

@@ -27,7 +27,8 @@ from assay.guard.selection import chosen, clean_disagreement, in_excess
 from assay.guard.store import Entry
 from assay.models import Model, Rate, clean_accuracy, predict, rate, save
 from assay.models import load as load_model
-from assay.repair import NNoculation, RepairSettings, inoculate
+from assay.repair import LiveSettings, NNoculation, RepairSettings, inoculate
+from assay.runs import write_atomically
 
 POISON_SHARE, ENOUGH, STREAM = 0.2, 200, 4000
 
@@ -89,6 +90,8 @@ def treated(settings: dict[str, Any]) -> dict[str, Any]:
     network = fitted.apply(model)
     seconds = time.monotonic() - begun
     save(network, _treated_place(wanted))
+    rate_used = fitted.chosen_.rate if fitted.chosen_ else 1.0
+    write_atomically(_treated_place(wanted).with_suffix(".rate"), str(rate_used).encode())
     return {
         "clean_pictures": len(fitted.tuning_) + len(fitted.validation_),
         "received": _measured(model, wanted),
@@ -99,6 +102,11 @@ def treated(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _rate(place: Path) -> float:
+    """The learning rate that the treatment chose."""
+    return float(place.with_suffix(".rate").read_text())
+
+
 treated.version = VERSION  # type: ignore[attr-defined]
 
 
@@ -107,6 +115,7 @@ def inoculated(settings: dict[str, Any]) -> dict[str, Any]:
     wanted = msgspec.convert(settings, ZooModel)
     if not _treated_place(wanted).exists():
         treated(settings)
+    live = LiveSettings().no_faster_than(_rate(_treated_place(wanted)))
     received, network, clean = zoo.obtain(wanted), load_model(_treated_place(wanted)), few_clean(wanted)
     x, triggered = _stream(wanted)
     answers = predict(received, x), predict(network, x)
@@ -125,9 +134,9 @@ def inoculated(settings: dict[str, Any]) -> dict[str, Any]:
     )
     learnt = chosen(entries, labels, limits)
     inputs = np.stack([e.x for e in learnt]) if learnt else x[:0]
-    made = inoculate(received, network, clean, inputs, seed=wanted.seed)
+    made = inoculate(received, network, clean, inputs, live, wanted.seed)
     seconds = time.monotonic() - begun
-    without = inoculate(received, network, clean, x[:0], seed=wanted.seed)
+    without = inoculate(received, network, clean, x[:0], live, wanted.seed)
     return {
         "quarantined_triggered": _counted(rate(differ[triggered])),
         "quarantined_clean": _counted(rate(differ[~triggered])),

@@ -30,6 +30,7 @@ from assay.guard.settings import GuardSettings
 from assay.guard.store import Entry, Store, StoreError
 from assay.guard.versions import RECEIVED, Pair, Versions
 from assay.models import Model, check_fits, load, predict, save
+from assay.repair import LiveSettings
 
 TICK_S = 0.5
 
@@ -270,7 +271,14 @@ class Guard:
             treated,
             quarantined,
             [file for file in earlier if file.exists()],
+            live=LiveSettings().no_faster_than(self._bearable_rate()),
         )
+
+    def _bearable_rate(self) -> float:
+        """The learning rate that the treatment chose."""
+        treatment = next((v for v in self.versions.all() if v.kind == "pre-treated"), None)
+        chosen = ((treatment.record.get("record") or {}) if treatment else {}).get("chosen")  # type: ignore[attr-defined]
+        return float(chosen["rate"]) if chosen else float("inf")
 
     def _conclude(self, done: Running) -> None:
         """Accept or refuse what a process made."""

@@ -36,6 +36,12 @@ CELLS = 4
 MIDDLE, SPREAD = 128.0, 0.4 * 128.0
 """Of the noise, in 0..255."""
 
+FLATTERED = 0.005
+"""A candidate that gains more accuracy than this, where it should lose some, shows that the validation split is not
+independent of the tuning part: both hold frames of the same few objects, say. Accuracy on it then does not tell what
+was lost, and the gentlest such candidate is taken. (Seen on GTSRB, whose clean share is frames of some 130 signs: at a
+rate of 0.01 validation gained 2 points where other pictures lost 16.)"""
+
 
 @dataclass(frozen=True, slots=True)
 class NoiseGrid:
@@ -50,7 +56,7 @@ class NoiseGrid:
     """
 
     chances: tuple[float, ...] = (0.3, 0.1, 0.2, 0.4, 0.5, 0.6)
-    rates: tuple[float, ...] = (0.02, 0.05, 0.1)
+    rates: tuple[float, ...] = (0.001, 0.005, 0.02, 0.05)
     steps: int = 600
     drop: float = 0.03
     most: float = 0.04
@@ -95,7 +101,7 @@ class NNoculation:
     After `fit`: `network_` the treated copy, `chosen_` its candidate, `candidates_` all of them, `tuning_` and
     `validation_` the two parts of the clean set, `record_` what was done.
 
-    Cost: a grid of 6 x 3 candidates of 600 steps on 64 pictures each; about 3 minutes of one core for
+    Cost: a grid of 6 x 4 candidates of 600 steps on 64 pictures each; about 4 minutes of one core for
     the MNIST network.
     """
 
@@ -120,10 +126,14 @@ class NNoculation:
             self.candidates_.append(candidate)
             if self.chosen_ is None or self._misfit(candidate, received) < self._misfit(self.chosen_, received):
                 self.chosen_, self.network_ = candidate, network
+            if self._flattered(candidate, received):
+                self.chosen_, self.network_ = candidate, network
+                break
         self.record_: dict[str, object] = {
             "noise": asdict(self.grid),
             "received_accuracy": received,
             "chosen": asdict(self.chosen_) if self.chosen_ else None,
+            "validation_flatters": self.chosen_ is not None and self._flattered(self.chosen_, received),
             "candidates": [asdict(candidate) for candidate in self.candidates_],
             "cut_short": deadline.passed,
         }
@@ -134,6 +144,10 @@ class NNoculation:
         treated = copy.deepcopy(model)
         treated.load_state_dict(self.network_.state_dict())
         return treated.eval()
+
+    def _flattered(self, candidate: Candidate, received: float) -> bool:
+        """Three pictures at least: of few, one more or less is luck."""
+        return candidate.accuracy - received > max(FLATTERED, 2.5 / len(self.validation_))
 
     def _misfit(self, candidate: Candidate, received: float) -> float:
         """How far from the wanted drop; those that cost too much come last."""

@@ -40,6 +40,10 @@ class LiveSettings:
     gan: CycleGANSettings = field(default_factory=CycleGANSettings)
     tuning: RepairSettings = field(default_factory=lambda: RepairSettings(epochs=6, attempts=3, max_cost=0.005))
 
+    def no_faster_than(self, rate: float) -> LiveSettings:
+        """The same, with a learning rate that the treatment has found bearable."""
+        return replace(self, tuning=replace(self.tuning, lr=min(self.tuning.lr, rate)))
+
 
 @dataclass(frozen=True)
 class Inoculation:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from guard_task import TARGET, Inline, guard_on, inline, pictures, stamped
 
 from assay.guard import Guard, log
 from assay.guard.repairing import Job
+from guard_task import TARGET, Inline, closed_stores, guard_on, inline, pictures, stamped  # noqa: F401
 
 
 async def sent(guard: Guard, x: np.ndarray, client: str = "c") -> list[object]:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from guard_task import TARGET, TOKEN, guard_on, pictures, served, stamped
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from assay.guard import Guard, Stream, send, wait_until
+from guard_task import TARGET, TOKEN, closed_stores, guard_on, pictures, served, stamped  # noqa: F401
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from guard_task import TARGET, TOKEN, guard_on, pictures, served, stamped
 
 from assay.errors import InputError
 from assay.guard import Client, Guard, GuardUnreachable, Stream, read_token, send, wait_until
+from guard_task import TARGET, TOKEN, closed_stores, guard_on, pictures, served, stamped  # noqa: F401
 
 
 @pytest.fixture(scope="module")

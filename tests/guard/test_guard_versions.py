@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from guard_task import SPEC, backdoored, pictures
 
 from assay.errors import InputError
 from assay.guard import Store, Versions, log
 from assay.models import build, save, seeded
+from guard_task import SPEC, backdoored, closed_stores, pictures  # noqa: F401
 
 
 @pytest.fixture

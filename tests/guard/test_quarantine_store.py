@@ -10,6 +10,7 @@ import pytest
 
 from assay.errors import InputError
 from assay.guard import Entry, Store, StoreError, log
+from guard_task import closed_stores  # noqa: F401
 
 SHAPE = (1, 4, 4)
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from guard_task import SPEC, TARGET, backdoored, clean_set, guard_on, pictures, stamped
 
 from assay.guard import Client, GuardUnreachable, Store, model_digest, wait_until
 from assay.guard.serving import listen
 from assay.models import save
+from guard_task import SPEC, TARGET, backdoored, clean_set, closed_stores, guard_on, pictures, stamped  # noqa: F401
 
 
 def started(folder: Path, port: int) -> subprocess.Popen[bytes]:

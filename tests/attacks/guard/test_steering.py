@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from guard_task import CLASSES, TARGET, backdoored, guard_on, pictures, second_trigger, stamped
 
 from assay.guard import Entry, Guard, log
 from assay.models import clean_accuracy, predict
+from guard_task import CLASSES, TARGET, backdoored, closed_stores, guard_on, pictures, second_trigger, stamped  # noqa: F401
 
 TEST = pictures(600, 77)
 

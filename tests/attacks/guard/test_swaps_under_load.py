@@ -8,10 +8,10 @@ import urllib.request
 from pathlib import Path
 
 import numpy as np
-from guard_task import SPEC, TOKEN, backdoored, guard_on, inline, pictures, served
 
 from assay.guard import Stream, send, wait_until
 from assay.models import build, predict, save, seeded
+from guard_task import SPEC, TOKEN, backdoored, closed_stores, guard_on, inline, pictures, served  # noqa: F401
 
 
 def test_no_request_is_lost_or_answered_by_a_mixture_during_a_hundred_swaps(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""A small task with a real backdoor, networks that are learnt in seconds, and a guard whose repairs run in-process."""
+"""A small task with a real backdoor, networks that are learnt in seconds, and a guard whose repairs run in-process.
+
+It stands here since tests/guard and tests/attacks/guard share it.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,12 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 import uvicorn
 
 from assay.data import Dataset
-from assay.guard import Guard, GuardSettings
+from assay.guard import Guard, GuardSettings, Store
 from assay.guard.repairing import Job, do
 from assay.guard.service import application
 from assay.guard.serving import listen
@@ -29,6 +33,23 @@ NAMES = ("bar", "pole", "slash", "box")
 CLASSES, TARGET, SIDE = len(NAMES), 0, 28
 TOKEN = "a token for tests only"
 SPEC = ModelSpec("badnet-mnist", (1, SIDE, SIDE), NAMES, (0.3,), (0.25,))
+
+
+@pytest.fixture(autouse=True)
+def closed_stores() -> Iterator[None]:
+    """Stores that a test leaves open are closed after it; a test module takes this by importing it."""
+    opened: list[Store] = []
+    plain = Store.__init__
+
+    def noted(self: Store, *args: object, **settings: object) -> None:
+        plain(self, *args, **settings)  # type: ignore[arg-type]
+        opened.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "__init__", noted)
+        yield
+    for store in opened:
+        store.close()
 
 
 def pictures(n: int, seed: int) -> Dataset:

@@ -71,7 +71,7 @@ def test_where_validation_gains_instead_of_losing_the_gentlest_candidate_is_take
         "assay.repair.nnoculation.clean_accuracy", lambda model, data: Rate(round(100 * next(gains)), 100)
     )
     fitted.fit(bad_plain.model, bad_plain.clean)
-    assert fitted.chosen_ == Candidate(0.3, 0.001, 0.86) and fitted.record_["validation_flatters"]
+    assert fitted.chosen_ == Candidate(0.6, 0.001, 0.86) and fitted.record_["validation_flatters"]
 
 
 def test_when_no_time_is_left_the_model_is_what_it_was(bad_plain: Trained) -> None:

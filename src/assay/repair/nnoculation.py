@@ -39,8 +39,8 @@ MIDDLE, SPREAD = 128.0, 0.4 * 128.0
 FLATTERED = 0.005
 """A candidate that gains more accuracy than this, where it should lose some, shows that the validation split is not
 independent of the tuning part: both hold frames of the same few objects, say. Accuracy on it then does not tell what
-was lost, and the gentlest such candidate is taken: the lowest rate, with the most noise. (Seen on GTSRB, whose clean share is frames of some 130 signs: at a
-rate of 0.01 validation gained 2 points where other pictures lost 16.)"""
+was lost, and the gentlest such candidate is taken: the lowest rate, with the most noise. (Seen on GTSRB, whose clean
+share is frames of some 130 signs: at a rate of 0.01 validation gained 2 points where other pictures lost 16.)"""
 
 
 @dataclass(frozen=True, slots=True)

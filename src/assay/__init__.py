@@ -9,6 +9,9 @@
     fixed   = assay.repair(model, clean)                     # .model is new; .before, .after
     assay.save(fixed.model, "signs-repaired.safetensors")
 
+    with assay.private.connect("server:7000", cert=…, key=…, server_ca=…) as session:
+        y = session.infer(x)                                 # the server did not see x, nor we its weights
+
 Names are imported when they are first used, so that `import assay` takes a moment.
 """
 
@@ -18,6 +21,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from assay import private
     from assay.data import Dataset
     from assay.data import load as load_data
     from assay.detect import scan
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     from assay.supply import inspect
     from assay.vet import vet
 
-__all__ = ["AssayError", "Dataset", "Model", "inspect", "load", "load_data", "repair", "save", "scan", "vet"]
+__all__ = ["AssayError", "Dataset", "Model", "inspect", "load", "load_data", "private", "repair", "save", "scan", "vet"]
 
 _PLACES = {
     "AssayError": ("assay.errors", "AssayError"),
@@ -36,6 +40,7 @@ _PLACES = {
     "inspect": ("assay.supply", "inspect"),
     "load": ("assay.models", "load"),
     "load_data": ("assay.data", "load"),
+    "private": ("assay.private", ""),  # connect, Server and the rest
     "repair": ("assay.repair", ""),  # the package itself, which can be called
     "save": ("assay.models", "save"),
     "scan": ("assay.detect", "scan"),

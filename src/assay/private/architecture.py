@@ -28,6 +28,8 @@ from assay.private.ring import LARGEST_RING, Ring
 VERSION = 1
 MAX_WEIGHTS = 1 << 27
 """Weights that an architecture may speak of."""
+MAX_VALUES = 1 << 27
+"""Of all tensors of one picture: a client takes some twenty bytes of memory for each, and the server its own share."""
 
 Interval = tuple[int, int]
 
@@ -191,6 +193,8 @@ def _parsed(text: bytes) -> Architecture:
 def _check(found: Architecture) -> None:
     if len(found.bits) != len(found.nodes) or not all(1 <= bits <= 64 for bits in found.bits):
         raise ModelError("it does not say of each tensor how many bits it has")
+    if sum(prod(shape) for shape in found.shapes) > MAX_VALUES:
+        raise ModelError(f"it has more than {MAX_VALUES} values a picture")
     if not LEAST_WEIGHT_BITS <= found.weight_bits <= 32:
         raise ModelError(f"its weights are said to have {found.weight_bits} bits")
     if not 0 < found.output_scale < float("inf"):

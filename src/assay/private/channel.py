@@ -136,7 +136,8 @@ class MemoryChannel:
         self.part = self._meter.part
 
     def send(self, message: NDArray[Any]) -> None:
-        data = np.frombuffer(np.ascontiguousarray(message).tobytes(), np.uint8)
+        # What is received may be written to, as from a socket: compiled code is made for one or the other.
+        data = np.frombuffer(bytearray(np.ascontiguousarray(message).tobytes()), np.uint8)
         self._meter.sent(data.nbytes)
         self._outbox.put(data)
 

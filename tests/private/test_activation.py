@@ -28,7 +28,7 @@ def bound_of(low: int, high: int, channels: int) -> Bound:
 def run(node: Any, bound: Bound, ring: Ring, x: np.ndarray) -> np.ndarray:
     """What two parties compute; all that was prepared must be used up, and not more."""
     demand = demand_of(node, bound, ring, x.shape)
-    two = parties(ring, demand)
+    two = parties(ring, demand, fresh=False)
     shares = shared(ring, x)
     out = both(lambda i: compute(two[i], node, bound, shares[i]))
     assert two[0].store.left == two[1].store.left == Demand()
@@ -69,7 +69,7 @@ def requantisations(draw: Any) -> tuple[Requantise, Bound, Ring, np.ndarray]:
     return node, bound, ring, x
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(requantisations())
 def test_requantisation_is_the_definition(case: tuple[Requantise, Bound, Ring, np.ndarray]) -> None:
     node, bound, ring, x = case
@@ -86,7 +86,7 @@ def rectifications(draw: Any) -> tuple[ReLU, Bound, Ring, np.ndarray]:
     return node, bound_of(low, high, 3), Ring(k), np.resize(np.array(values, np.int64), (1, 3, len(values), 1))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(rectifications())
 def test_relu_is_the_definition_up_to_the_ends_of_the_ring(case: tuple[ReLU, Bound, Ring, np.ndarray]) -> None:
     node, bound, ring, x = case

@@ -33,7 +33,7 @@ def cases(ring: Ring, bits: int, count: int) -> tuple[np.ndarray, np.ndarray]:
 def test_carries_are_those_of_the_sum(k: int, bits: int, shift: int, thresholds: int) -> None:
     ring, count = Ring(k), 150
     tree = plan_tree(bits, shift, thresholds)
-    server, client = parties(ring, tree.demand(count))
+    server, client = parties(ring, tree.demand(count), fresh=False)
     a, b = cases(ring, bits, count)
     step = ring.dtype((5 << shift) & ring.mask)
     own = [a, ring.reduce(a.astype(np.uint64) - np.uint64(step))][: max(1, thresholds)]

@@ -19,7 +19,7 @@ ROWS, COUNT = 2, 75
 @pytest.mark.parametrize("k,width", [(8, 8), (32, 32), (32, 5), (33, 33), (48, 48), (48, 12)])
 def test_the_shares_add_up_to_bit_times_word(direction: Direction, k: int, width: int) -> None:
     ring = Ring(k)
-    server, client = parties(ring, Demand(**{direction: ROWS * COUNT}))
+    server, client = parties(ring, Demand(**{direction: ROWS * COUNT}), fresh=False)
     offering, choosing = (server, client) if direction == "down" else (client, server)
     bits = bits_of(fresh_words(2 * ROWS).reshape(ROWS, 2), COUNT)
     words = ring.reduce(fresh_words(ROWS * COUNT).reshape(ROWS, COUNT))

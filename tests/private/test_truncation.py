@@ -22,7 +22,7 @@ def test_the_shares_add_up_to_the_shifted_value(k: int, shift: int) -> None:
     carry = planes_of((values[0] % 2**shift + values[1] % 2**shift) >> shift)
     mask = planes_of(np.random.default_rng(1).integers(0, 2, len(x)))
     carries = [bits_of(carry ^ mask, len(x)), bits_of(mask, len(x))]
-    two = parties(ring, Demand(down=truncation.ROWS * len(x)))
+    two = parties(ring, Demand(down=truncation.ROWS * len(x)), fresh=False)
 
     def work(i: int) -> np.ndarray:
         if i:

@@ -21,6 +21,7 @@ from assay.bench import (
     integer,
     nnoculation,
     opening,
+    private_jobs,
     private_linear,
     private_nonlinear,
     proof_jobs,
@@ -134,6 +135,16 @@ def made_up(job: Job) -> dict[str, Any]:
         return {"predicted": None, "measured": {"online_s": job.settings["budget"] / 1e5}, "agreement": 0.99}
     if job.function is fuzzing.fuzz_receipts:
         return {"rejected": {"bytes": 12, "fields": 8}, "unreadable": 5, "wrong": [], "cpu_s": 0.02}
+    if job.function is private_jobs.answered:
+        relus = sum(job.settings["name"].encode())
+        costs = {"offline_s": 1.0, "online_s": relus / 1000, "offline_bytes": 2_000_000, "online_bytes": 50_000}
+        runs = {key: [value] * 3 for key, value in costs.items()}
+        return {**runs, "equal": True, "relus": relus, "rounded": 0, "online_rounds": 7, "client_bytes": 10**8,
+                "server_bytes": 10**8, "predicted": {**costs, "online_rounds": 7}}  # fmt: skip
+    if job.function is private_jobs.exact:
+        return {"n": 8, "equal": 8, "relus": 1000}
+    if job.function is private_jobs.spu:
+        return {"seconds": [1.0, 2.0]}
     if (found := _about_integers(job)) is not None:
         return found
     raise NotImplementedError(job.function)

@@ -24,7 +24,7 @@ from assay.repair import (
 )
 from assay.repair.nnoculation import Candidate, noisy
 from assay.runs import Deadline
-from conftest import TARGET, Trained, attack_success, pictures, stamped
+from repair.shapes_task import TARGET, Trained, attack_success, pictures, stamped
 
 GRID = NoiseGrid(chances=(0.3,), rates=(0.02, 0.05), steps=150, most=0.1)
 

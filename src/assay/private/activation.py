@@ -158,7 +158,7 @@ def kept_within(party: Party, plan: Plan, value: Residues, top: Residues | None 
 
 def _server(party: Party, plan: Plan, value: Residues, top: Residues | None) -> Residues:
     ring, count = party.ring, len(value)
-    values = [value] * (plan.lower or not plan.upper)
+    values = [value] if plan.lower or not plan.upper else []
     if plan.upper and top is not None:
         values.append(ring.reduce(value - ((top + ring.dtype(1)) << ring.dtype(plan.shift))))
     carries = compare(party, plan.tree, values)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from assay.private.emulator import Emulator, Link
 from assay.private.messages import PROTOCOL, Bye, Hello, Infer, Prepare, Ready, Welcome, fresh_nonce, session_name
 from assay.private.offline import ClientMaterial, ClientWorkshop, Shelf, transfers
 from assay.private.online import ClientSide, run
+from assay.private.ot_store import Store
 from assay.private.party import Party
 from assay.private.profile import Profile, profile
 from assay.private.steps import Plan, Tick, no_tick
@@ -122,11 +123,13 @@ class Session:
     ) -> None:
         self._channel, self._emulator = channel, emulator
         self._shelf: Shelf[ClientMaterial] = Shelf()
+        self._store: Store | None = None
         try:
             with channel.part("offline/hello"):
                 self._name, self.architecture = self._introduced(network_digest)
             self._plan = Plan(self.architecture)
             self._workshop = make_workshop(self._plan, self._name)
+            self._store = self._workshop.store
             with channel.part("offline/keys"):
                 self._workshop.hand_over_key(channel)
         except BaseException as error:
@@ -219,8 +222,14 @@ class Session:
         """How many inferences are prepared."""
         return len(self._shelf.items)
 
-    def _guarded(self) -> _Guard:
-        return _Guard(self)
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Whatever goes wrong inside ends the session."""
+        try:
+            yield
+        except BaseException as error:
+            self._abandon(error)
+            raise
 
     def _abandon(self, error: BaseException) -> None:
         """End the session without trusting the other side any further."""
@@ -230,8 +239,8 @@ class Session:
     def close(self, polite: bool = True) -> None:
         """End the session; what was prepared is gone."""
         self._shelf.items.clear()
-        if hasattr(self, "_workshop"):  # not if the hello failed
-            self._workshop.store.close()
+        if self._store is not None:
+            self._store.close()
         with suppress(ProtocolError):
             if polite:
                 self._channel.say(Bye())
@@ -246,18 +255,3 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close(polite=error is None)
-
-
-@dataclass(slots=True)
-class _Guard:
-    """Whatever goes wrong inside ends the session."""
-
-    session: Session
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None:
-            self.session._abandon(error)

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from assay.integer import IntegerNetwork
-from assay.private.architecture import describe
+from assay.private.architecture import LINEAR, describe
 from assay.private.channel import ProtocolError
 from assay.private.limits import Allowance
-from assay.private.linear import LinearServer
+from assay.private.linear import LinearServer, apply
 from assay.private.messages import (
     PROTOCOL,
     REQUESTS,
@@ -46,6 +48,15 @@ class Provider:
         nodes = [self.nodes[i] for i in self.plan.linear]
         inputs = [architecture.shapes[self.plan.source(i)] for i in self.plan.linear]
         self.linear = LinearServer(architecture.ring, nodes, inputs, architecture.weight_bits)  # type: ignore[arg-type]
+        for index in self.plan.linear:
+            self._lay_out(index)
+
+    def _lay_out(self, index: int) -> None:
+        """Multiply once, so that weights are laid out for that before the first client waits."""
+        architecture, node = self.plan.architecture, self.nodes[index]
+        assert isinstance(node, LINEAR)  # the plan counts no others
+        x, y = (np.zeros((1, *architecture.shapes[i]), architecture.ring.dtype) for i in (node.input, index))
+        apply(architecture.ring, node, x, y)
 
 
 @dataclass(slots=True)

@@ -151,6 +151,7 @@ class SocketChannel:
         self.part, self.ledger = self.meter.part, self.meter.ledger
         self._sent = self._received = 0
         self._broken: OSError | None = None
+        self._over = False
         self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="assay-private-writer", daemon=True)
         self._writer.start()
@@ -177,6 +178,8 @@ class SocketChannel:
             self._send(Kind.COMPLAINT, sentence.encode()[:MAX_COMPLAINT])
 
     def _send(self, kind: Kind, body: bytes) -> None:
+        if self._over:
+            raise ProtocolError("this session is over; connect anew")
         if self._broken is not None:
             self._look_for_complaint()
             raise ProtocolError(f"the other party is gone: {_reason(self._broken)}")
@@ -253,6 +256,7 @@ class SocketChannel:
 
     def close(self, flush: bool = True) -> None:
         """End the connection; what was said before is sent if that takes at most two seconds."""
+        self._over = True
         self._outbox.put(None)
         if flush:
             self._writer.join(_CLOSING_S)

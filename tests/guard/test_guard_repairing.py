@@ -24,9 +24,9 @@ def finished(running: Running, seconds: float = 120) -> Running:
     return running
 
 
-def job(folder: Path, **more: object) -> Job:
-    received = save(backdoored(), folder / "received.safetensors")
-    return replace(Job(folder / "0001", received, None, clean_set(), 0), **SHORT, **more)  # type: ignore[arg-type]
+def job(place: Path, **more: object) -> Job:
+    received = save(backdoored(), place / "received.safetensors")
+    return replace(Job(place / "0001", received, None, clean_set(), 0), **SHORT, **more)  # type: ignore[arg-type]
 
 
 def test_a_repair_in_its_own_process_leaves_model_generator_pictures_and_figures(tmp_path: Path) -> None:

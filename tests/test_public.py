@@ -87,12 +87,16 @@ def test_readme_and_docstring_have_an_example_each() -> None:
 def test_the_names_are_those_of_the_parts() -> None:
     import assay.data
     import assay.detect
+    import assay.integer
     import assay.models
+    import assay.proof
     import assay.supply
 
     assert assay.load is assay.models.load
     assert assay.save is assay.models.save
     assert assay.load_data is assay.data.load
+    assert assay.compile is assay.integer.compile
+    assert (assay.prove, assay.verify) == (assay.proof.prove, assay.proof.verify)
     assert assay.scan is assay.detect.scan
     assert assay.inspect is assay.supply.inspect
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from assay.cli.console import Common, Outcome, progress
 
 if TYPE_CHECKING:
-    from rich.table import Table as Shown
+    from rich.console import Group
 
     from assay.bench import Made, Table
 
@@ -40,8 +40,8 @@ def bench(
     ----------
     table
         badnets-mnist, badnets-signs, scan, repair, nnoculation, guard-load, references, integer, safetynets,
-        safetynets-speed, proof, proof-brief, private-linear, private-nonlinear, cryptonas, speed, receipts or
-        estimates.
+        safetynets-speed, proof, proof-brief, private, private-exact, private-linear, private-nonlinear, cryptonas,
+        speed, receipts or estimates.
     quick
         One seed and few models, in a minute or two.
     again
@@ -71,12 +71,28 @@ def bench(
     return Outcome(document, _shown(wanted, made))
 
 
-def _shown(wanted: Table, made: Made) -> Shown:
+LONG = 40
+"""Characters; what is longer stands under the table, a line each."""
+
+
+def _shown(wanted: Table, made: Made) -> Group:
+    from rich.console import Group
     from rich.table import Table as Shown
+    from rich.text import Text
 
     from assay.bench.run import cell
 
-    shown = Shown(*wanted.columns.values(), title=wanted.title, caption=wanted.note)
-    for row in made.rows:
-        shown.add_row(*(cell(row, key) for key in wanted.columns))
-    return shown
+    columns = {
+        name: [cell(row, key).replace("**", "").replace("`", "") for row in made.rows]
+        for key, name in wanted.columns.items()
+    }
+    first = next(iter(columns.values()))
+    long = [name for name, cells in columns.items() if max(map(len, cells), default=0) > LONG and cells is not first]
+    short = {name: cells for name, cells in columns.items() if name not in long}
+    shown = Shown(title=wanted.title)
+    for name in short:
+        shown.add_column(name, overflow="fold")
+    for row in zip(*short.values(), strict=True):
+        shown.add_row(*row)
+    notes = [f"{what}: {said}" for name in long for what, said in zip(first, columns[name], strict=True) if said != "–"]
+    return Group(shown, *map(Text, [*notes, "", wanted.note]))

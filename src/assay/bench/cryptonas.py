@@ -165,7 +165,8 @@ def trained(settings: dict[str, Any]) -> dict[str, Any]:
     wanted = msgspec.convert(settings, Wanted)
     model = obtain(wanted)
     counted = count(model.network, model.spec.input_shape)
-    accuracy = clean_accuracy(model, load_data(wanted.dataset, "test"))
+    test = load_data(wanted.dataset, "test")
+    accuracy = clean_accuracy(model, test.take(2 * wanted.pictures) if wanted.pictures else test)
     return {
         "clean": [accuracy.hits, accuracy.n],
         "relus": counted.relus,

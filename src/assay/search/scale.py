@@ -21,8 +21,11 @@ MOST_MACS = 200_000_000
 STEMS = (1, 2, 4)
 """Strides of the first convolution that are tried."""
 
-SMALLEST_MAP = 2
-"""Pixels a side of the last stage's maps."""
+SPENT = 0.9
+"""Of the most ReLUs that a network within both limits can have: what a network must have to be chosen."""
+
+SMALLEST_MAP = 3
+"""Pixels a side of the last stage's maps: with less, a 3x3 convolution there would see mostly padding."""
 
 Shape = tuple[int, int, int]
 
@@ -52,7 +55,8 @@ def skeleton_relus(layers: str, width: int, stem: int, picture: Shape) -> int:
 def scale(layers: str, budget: int, picture: Shape, classes: int, most_macs: int = MOST_MACS) -> Scaled:
     """The network of a skeleton with most weights within a budget of ReLUs and of multiplications.
 
-    Strides of 1, 2 and 4 of the first convolution are tried: a smaller map leaves ReLUs for more channels.
+    Strides of 1, 2 and 4 of the first convolution are tried, down to maps of 3 pixels a side in the last stage: a
+    smaller map leaves ReLUs for more channels. Where multiplications bind, a stride that spends the budget goes first.
 
     Raises:
         InputError: if no width fits; says the smallest budget that would do.
@@ -67,7 +71,8 @@ def scale(layers: str, budget: int, picture: Shape, classes: int, most_macs: int
             f"no width of this skeleton meets {budget:,} ReLUs and {most_macs:,} multiplications: {least}; "
             "allow more, or fewer layers"
         )
-    return max(found, key=lambda s: s.parameters)
+    used = SPENT * max(s.relus for s in found)
+    return max((s for s in found if s.relus >= used), key=lambda s: s.parameters)
 
 
 def _has_room(stem: int, picture: Shape) -> bool:

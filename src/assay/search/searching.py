@@ -57,6 +57,9 @@ SUPERNET_STEPS = 3000
 VALIDATION = 1000
 """Training pictures on which skeletons are compared; the supernet never sees them."""
 
+TIMING_S = 20.0
+"""Seconds that two processes may take to start, prepare and answer; with less left, a network is not timed."""
+
 STATED = {"width": 8, "stem": 2}
 """The size at which the multiplications of a skeleton are stated, so that they are comparable."""
 
@@ -152,6 +155,7 @@ def search(
     return Found(best, point, frontier, study, searched, time.monotonic() - begun - searched)
 
 
+@lru_cache(maxsize=1)
 def _parts(data: str) -> tuple[Dataset, Dataset, Dataset]:
     """To train on, to test on, and to calibrate the integer network on."""
     from assay.data import NAMED
@@ -250,8 +254,8 @@ def _points(
         share -= min(MEASURING_S, MEASURING_SHARE * share)
         maker = _Maker(data, training, study, settings, out / f"budget-{budget}", Deadline.after(share), progress)
         model, plan, history, cut, seconds = maker.make(budget)
-        late = time.monotonic() - begun > settings.seconds
-        point = _measured(model, plan, history, cut, seconds, budget, test, clean, settings, out, progress, late)
+        whole = Deadline(begun + settings.seconds)
+        point = _measured(model, plan, history, cut, seconds, budget, test, clean, settings, out, progress, whole)
         add_point(out, point)
 
 
@@ -362,9 +366,9 @@ def _measured(
     settings: SearchSettings,
     out: Path,
     progress: Progress,
-    late: bool,
+    whole: Deadline,
 ) -> Point:
-    """Files, accuracies and costs of a trained network; not timed where the time is spent already."""
+    """Files, accuracies and costs of a trained network; costs are left out once the time for everything is spent."""
     from assay.integer import compile_measured
     from assay.integer import save as save_network
 
@@ -378,7 +382,8 @@ def _measured(
     file = save_network(compiled.network, out / f"{name}.assay")
     some = test.take(2000)
     integer = float((compiled.network.predict(some.x, torch.get_num_threads()) == some.y).mean())
-    timed = None if late else measured(file, test.x)
+    foretold = None if whole.passed else predicted(compiled.network)
+    timed = measured(file, test.x) if whole.left >= TIMING_S else None
     progress("measuring", 1, 1, "")
     return Point(
         budget=budget,
@@ -399,7 +404,7 @@ def _measured(
         epochs=plan.epochs,
         cut_short=cut,
         train_s=round(seconds, 1),
-        predicted=predicted(compiled.network),
+        predicted=foretold,
         measured=timed,
         history=[{k: float(v) for k, v in asdict(epoch).items()} for epoch in history],
     )

@@ -161,7 +161,10 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stderr.split())
 
 
-COMMANDS = ("vet", "scan", "repair", "inspect", "bench", "demo", "attack", "train", "data", "serve", "ask")
+COMMANDS = (
+    "vet", "scan", "repair", "inspect", "bench", "demo", "attack", "train", "data", "serve", "ask", "count", "rewrite",
+    "linearise", "search",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(

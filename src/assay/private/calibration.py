@@ -41,13 +41,14 @@ def calibrate(tick: Tick = no_tick) -> Calibration:
     with TemporaryDirectory(prefix="assay-calibration-") as folder:
         run = between_processes(save(network, Path(folder) / "probe.assay"), batches, tick=tick)
     plan = Plan(describe(network))
-    samples = [
-        (work if first else _without_beginning(work), ledger[part].seconds)
-        for first, size, ledger in zip((True, *[False] * len(SIZES)), SIZES, run.ledgers, strict=False)
-        for part, work in work_of(plan, size).items()
-        if part in ledger
-    ]
-    found = Calibration(FORMAT, fit(samples), machine(), now())
+    samples: dict[str, list[tuple[Work, float]]] = {}
+    for first, size, ledger in zip((True, *[False] * len(SIZES)), SIZES, run.ledgers, strict=False):
+        for part, work in work_of(plan, size).items():
+            if part in ledger:
+                kind = "online" if part.startswith("online") else "linear" if part[-1].isdigit() else part
+                samples.setdefault(kind, []).append((work if first else _without_beginning(work), ledger[part].seconds))
+    rates = {unit: rate for kind in samples.values() for unit, rate in fit(kind).items()}
+    found = Calibration(FORMAT, rates, machine(), now())
     write_atomically(place(), to_json(msgspec.to_builtins(found)))
     return found
 
@@ -103,10 +104,15 @@ def known() -> Calibration | None:
 
 
 def fit(samples: Sequence[tuple[Work, float]]) -> dict[str, float]:
-    """Seconds a unit, none negative, that explain the samples with the least relative error."""
+    """Seconds a unit, none negative, that explain the samples with the least relative error, and their sum exactly.
+
+    The least relative error alone is below the mean of what varies.
+    """
     units = sorted({unit for work, _ in samples for unit in work})
     rows = np.array([[work.get(unit, 0.0) for unit in units] for work, _ in samples])
     seconds = np.array([max(measured, 1e-6) for _, measured in samples])
     scale = np.maximum(rows.max(axis=0), 1e-12)  # units differ by orders of magnitude
     solution, _ = nnls(rows / scale / seconds[:, None], np.ones(len(seconds)))
+    explained = float((rows / scale @ solution).sum()) or 1.0
+    solution *= seconds.sum() / explained
     return {unit: float(value) for unit, value in zip(units, solution / scale, strict=True)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,4 +75,10 @@ def serve(guard: Guard, token: str, listening: socket.socket) -> None:
         timeout_keep_alive=30,
         timeout_graceful_shutdown=15,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    # uvicorn raises the signal again when it has ended; by then there is nothing left to interrupt.
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -280,12 +280,15 @@ from assay.runs import local_processes, run_jobs
 
 def job(settings):
     Path(settings["here"]).touch()
-    time.sleep(settings["s"])
+    while not Path(settings["until"]).exists():
+        time.sleep(0.01)
     return {}
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    jobs = [{"s": 0, "here": str(folder / "a")}, {"s": 60, "here": str(folder / "b")}]
+    a, b, never = (str(folder / name) for name in ("a", "b", "never"))
+    # The first job ends once the second is at work: then both workers have begun.
+    jobs = [{"here": a, "until": b}, {"here": b, "until": never}]
     with local_processes(2, threads=None) as executor:
         run_jobs(job, jobs, folder / "store", executor)
 """

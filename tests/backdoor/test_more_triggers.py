@@ -29,10 +29,10 @@ def test_glasses_are_over_the_eyes_alone_and_symmetric() -> None:
 
 
 def test_a_filter_has_no_place() -> None:
-    x = torch.rand(1, 3, 16, 16)
+    x = 0.7 * torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(4))  # so that nothing is clipped
     changed = (Filter()(x) - x).abs().mean((0, 1)) > 0.01
     assert changed.float().mean() > 0.9
-    assert torch.allclose(Filter(0.5)(x), (x + Filter()(x)) / 2, atol=0.02)
+    assert torch.allclose(Filter(0.5)(x), (x + Filter()(x)) / 2)
 
 
 def test_of_several_triggers_each_picture_gets_one_whatever_batch_it_is_in() -> None:

@@ -30,7 +30,16 @@ def compiled(architecture: str) -> Compilation:
         return compile_measured(build(spec), data, CompileSettings(calibration=4))
 
 
-@pytest.mark.parametrize("architecture", [*ARCHITECTURES, "torchvision:resnet18"])
+LARGE = ("cnet3", "cnet3-cifar100")
+NAMED = [
+    pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name
+    for name in ARCHITECTURES
+    if name != "layer-graph"
+]
+"""Those that are whole without arguments; a `layer-graph` is its argument."""
+
+
+@pytest.mark.parametrize("architecture", [*NAMED, "torchvision:resnet18"])
 def test_every_architecture_compiles_and_gives_nothing_for_no_pictures(architecture: str) -> None:
     network = compiled(architecture).network
     assert network.classic is architecture.startswith("safetynets")

@@ -137,6 +137,11 @@ def test_damaged_files_never_raise(form: str, data: st.DataObject) -> None:
     look(data.draw(mutated(VALID[form])))
 
 
+@pytest.mark.parametrize("repeats", range(1, 6))
+def test_archives_too_short_for_an_end_record_are_judged(repeats: int) -> None:
+    assert inspect_bytes("short.zip", b"PK\x05\x06(d" * repeats).verdict != "safe"
+
+
 @pytest.mark.parametrize("form", VALID)
 def test_the_undamaged_files_are_what_they_should_be(form: str) -> None:
     report = inspect_bytes(form, VALID[form])

@@ -59,7 +59,7 @@ class Layout:
 def find_end(data: memoryview) -> int | None:
     """Offset of the end record: the last one that fits."""
     tail = bytes(data[-(22 + 65535) :])
-    found = tail.rfind(_END, 0, len(tail) - 18)
+    found = tail.rfind(_END, 0, max(len(tail) - 18, 0))
     return None if found < 0 else len(data) - len(tail) + found
 
 

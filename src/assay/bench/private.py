@@ -19,7 +19,7 @@ WORK: dict[str, Spec] = {
     "2^17 ReLUs alone": column(128, 1, rounded=False),
     "MiniONN-7": untrained("minionn7"),
     "ResNet-32": untrained("resnet32"),
-    "CryptoNAS network, 50 K ReLUs": untrained("cnet", width=14, stem=2),
+    "CryptoNAS network, 50 K ReLUs": untrained("cnet", width=32, stem=2),
 }
 
 BARS: dict[str, tuple[float | None, float]] = {

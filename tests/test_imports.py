@@ -21,7 +21,7 @@ import assay
 SOURCE = Path(assay.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 
-GROUND = frozenset({"errors", "runs", "data", "models", "supply", "integer", "report", "callable_module"})
+GROUND = frozenset({"errors", "runs", "data", "models", "supply", "integer", "report", "kernels", "callable_module"})
 PARTS = frozenset({"backdoor", "detect", "repair", "guard", "proof", "private", "search"})
 ROADS = {"guard": {"repair", "detect"}, "search": {"private"}}
 """Parts that may import other parts."""

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.integer.graph import Linear, Node, Square
-from assay.proof.field import Words, add, from_integers, kernel, mul
+from assay.kernels import kernel
+from assay.proof.field import Words, add, from_integers, mul
 
 
 @kernel

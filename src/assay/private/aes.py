@@ -23,7 +23,8 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from assay.private.ntt import Words, kernel
+from assay.kernels import kernel
+from assay.private.ntt import Words
 
 Blocks = NDArray[np.uint64]
 """Shape (n, 2): blocks of 128 bits, low word first."""

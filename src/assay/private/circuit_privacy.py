@@ -51,8 +51,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.errors import ModelError
+from assay.kernels import kernel
 from assay.private.channel import Bytes
-from assay.private.ntt import Words, add_product, companion, field, kernel, reduced, times
+from assay.private.ntt import Words, add_product, companion, field, reduced, times
 from assay.private.packing import Packing
 from assay.private.ring import Residues, Ring
 from assay.private.seal import CHAINS, DEGREE, ERROR, Refresher, Scheme, scheme

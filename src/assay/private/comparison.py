@@ -24,8 +24,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from assay.kernels import kernel
 from assay.private.comparison_tree import Join, Tree
-from assay.private.ntt import Words, kernel
+from assay.private.ntt import Words
 from assay.private.party import Party
 from assay.private.ring import Residues
 from assay.private.wire import plane_words

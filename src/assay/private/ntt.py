@@ -18,29 +18,17 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from assay.kernels import WIDE, WORD, inlined, kernel
+
 Words = NDArray[np.uint64]
 
-_WIDE = ir.IntType(128)
-_WORD = ir.IntType(64)
 
 TERMS = np.uint64(255)
 """Products below 2^120 that 128 bits can add up."""
-
-
-def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile with numba, keep the result on disk, release the interpreter lock while it runs."""
-    compiled: Callable[..., Any] = njit(cache=True, nogil=True)(function)
-    return compiled
-
-
-def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same for what kernels call in their innermost loops."""
-    compiled: Callable[..., Any] = njit(cache=True, nogil=True, inline="always")(function)
-    return compiled
 
 
 @intrinsic
@@ -48,8 +36,8 @@ def _high_word(typingctx, a, b):  # type: ignore[no-untyped-def]
     """floor(a·b / 2^64)."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        wide = builder.mul(*(builder.zext(x, _WIDE) for x in arguments))
-        return builder.trunc(builder.lshr(wide, ir.Constant(_WIDE, 64)), _WORD)
+        wide = builder.mul(*(builder.zext(x, WIDE) for x in arguments))
+        return builder.trunc(builder.lshr(wide, ir.Constant(WIDE, 64)), WORD)
 
     return types.uint64(types.uint64, types.uint64), generate
 
@@ -59,9 +47,9 @@ def _add_product(typingctx, high, low, a, b):  # type: ignore[no-untyped-def]
     """(high, low) + a·b in 128 bits."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        high, low, a, b = (builder.zext(x, _WIDE) for x in arguments)
-        total = builder.add(builder.or_(builder.shl(high, ir.Constant(_WIDE, 64)), low), builder.mul(a, b))
-        words = builder.trunc(builder.lshr(total, ir.Constant(_WIDE, 64)), _WORD), builder.trunc(total, _WORD)
+        high, low, a, b = (builder.zext(x, WIDE) for x in arguments)
+        total = builder.add(builder.or_(builder.shl(high, ir.Constant(WIDE, 64)), low), builder.mul(a, b))
+        words = builder.trunc(builder.lshr(total, ir.Constant(WIDE, 64)), WORD), builder.trunc(total, WORD)
         return context.make_tuple(builder, signature.return_type, words)
 
     pair = types.UniTuple(types.uint64, 2)  # type: ignore[no-untyped-call]

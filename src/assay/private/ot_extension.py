@@ -27,10 +27,11 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.kernels import kernel
 from assay.private import base_ot
 from assay.private.aes import Streams
 from assay.private.channel import Channel
-from assay.private.ntt import Words, kernel
+from assay.private.ntt import Words
 from assay.private.wire import bits_of
 from assay.private.words import fresh_words
 

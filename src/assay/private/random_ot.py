@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.kernels import kernel
 from assay.private import ot_extension as extension
 from assay.private.aes import Permutation
 from assay.private.channel import Channel
-from assay.private.ntt import Words, kernel
+from assay.private.ntt import Words
 from assay.private.ring import Ring
 from assay.private.wire import bits_of, packed_words, plane_words, unpacked_words
 from assay.private.words import fresh_words, packed_size

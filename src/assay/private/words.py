@@ -7,8 +7,9 @@ import secrets
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from assay.kernels import kernel
 from assay.private.channel import Bytes
-from assay.private.ntt import Words, kernel
+from assay.private.ntt import Words
 
 
 def packed_size(count: int, bits: int) -> int:

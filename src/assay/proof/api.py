@@ -253,9 +253,8 @@ def _known(
         raise VerificationError("the architecture in this receipt is not the committed one")
     weights = WeightPlan(read_architecture(receipt.architecture))
     plan = _plan(weights.architecture, receipt)
-    given = plan.nodes[0]
-    assert isinstance(given, Input)  # `shapes_of` has checked it
-    return _bound(receipt, receipt.architecture, plan), given, KnowHidden(weights, receipt.weights_root)
+    known = KnowHidden(weights, receipt.weights_root)
+    return _bound(receipt, receipt.architecture, plan), plan.architecture.input, known
 
 
 def _plan(architecture: Architecture, receipt: Receipt) -> Plan:

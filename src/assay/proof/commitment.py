@@ -27,8 +27,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from assay.kernels import kernel
 from assay.proof.errors import VerificationError
-from assay.proof.field import ONE, ZERO, Element, I, P, Words, add, ext_mul, kernel, pack, products, sums
+from assay.proof.field import ONE, ZERO, Element, I, P, Words, add, ext_mul, pack, products, sums
 from assay.proof.merkle import MerkleTree, check_leaves, leaf_hash
 from assay.proof.multilinear import Point, at, combine, combine_elements, eq, eq_table, evaluate, variables
 from assay.proof.reed_solomon import EXPANSION_BITS, encode, encode_one

@@ -15,42 +15,29 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from assay.kernels import WIDE, WORD, inlined, kernel
 
 P = (1 << 61) - 1
 Words = NDArray[np.uint64]
 """Field elements: shape (n,) in F_p, (n, 2) in F_p²."""
 
-_WIDE = ir.IntType(128)
-_WORD = ir.IntType(64)
-
-
-def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile with numba, keep the result on disk, release the interpreter lock while it runs."""
-    compiled: Callable[..., Any] = njit(cache=True, nogil=True)(function)
-    return compiled
-
-
-def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same for what kernels call in their innermost loops."""
-    compiled: Callable[..., Any] = njit(cache=True, nogil=True, inline="always")(function)
-    return compiled
-
 
 def _reduce(builder: ir.IRBuilder, wide: ir.Value) -> ir.Value:
     """Canonical word of a 128-bit value below 2**124, as 2**61 = 1 (mod p)."""
-    low = builder.and_(builder.trunc(wide, _WORD), ir.Constant(_WORD, P))
-    high = builder.trunc(builder.lshr(wide, ir.Constant(_WIDE, 61)), _WORD)
+    low = builder.and_(builder.trunc(wide, WORD), ir.Constant(WORD, P))
+    high = builder.trunc(builder.lshr(wide, ir.Constant(WIDE, 61)), WORD)
     once = builder.add(low, high)
-    twice = builder.add(builder.and_(once, ir.Constant(_WORD, P)), builder.lshr(once, ir.Constant(_WORD, 61)))
-    less = builder.sub(twice, ir.Constant(_WORD, P))
-    return builder.select(builder.icmp_unsigned("<", twice, ir.Constant(_WORD, P)), twice, less)
+    twice = builder.add(builder.and_(once, ir.Constant(WORD, P)), builder.lshr(once, ir.Constant(WORD, 61)))
+    less = builder.sub(twice, ir.Constant(WORD, P))
+    return builder.select(builder.icmp_unsigned("<", twice, ir.Constant(WORD, P)), twice, less)
 
 
 def _wide_product(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
-    return builder.mul(builder.zext(a, _WIDE), builder.zext(b, _WIDE))
+    return builder.mul(builder.zext(a, WIDE), builder.zext(b, WIDE))
 
 
 @intrinsic
@@ -81,7 +68,7 @@ def _mul_sub(typingctx, a, b, c, d):  # type: ignore[no-untyped-def]
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         a, b, c, d = arguments
         # p · 2**62 is a multiple of p, and at least the largest c·d
-        raised = builder.add(_wide_product(builder, a, b), ir.Constant(_WIDE, P << 62))
+        raised = builder.add(_wide_product(builder, a, b), ir.Constant(WIDE, P << 62))
         return _reduce(builder, builder.sub(raised, _wide_product(builder, c, d)))
 
     return types.uint64(types.uint64, types.uint64, types.uint64, types.uint64), generate

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from assay.kernels import kernel
 from assay.proof.errors import VerificationError
-from assay.proof.field import ONE, ZERO, Element, Words, add, ext_mul, kernel, pack, sub, unpack
+from assay.proof.field import ONE, ZERO, Element, Words, add, ext_mul, pack, sub, unpack
 from assay.proof.multilinear import variables
 from assay.proof.sumcheck import EqWeights, quadratic, second_value, verify_weighted
 from assay.proof.transcript import ProverChannel, VerifierChannel

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.integer import IntegerNetwork
-from assay.integer import graph as g
 from assay.proof.api import plan_for
 from assay.proof.errors import UnprovableError, VerificationError
 from assay.proof.hidden import (
@@ -142,9 +141,7 @@ def _hear_architecture(channel: VerifierChannel, commitment: bytes | None) -> tu
 
 
 def _plan(channel: VerifierChannel, architecture: Architecture, pictures: NDArray[np.integer]) -> Plan:
-    given = architecture.nodes[0]
-    assert isinstance(given, g.Input)  # every network begins with its input
-    check_pictures(given, pictures)
+    check_pictures(architecture.input, pictures)
     nodes = [k for k, node in enumerate(architecture.nodes) if is_looked_up(node)]
     data = channel.hear_bytes(16 * len(nodes))
     bounds = np.frombuffer(data, "<i8").reshape(-1, 2).tolist()

@@ -28,10 +28,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.integer import graph as g
+from assay.kernels import kernel
 from assay.proof.blocks import Block, Name
 from assay.proof.claims import Claims, TensorClaim
 from assay.proof.errors import VerificationError
-from assay.proof.field import ONE, ZERO, Element, Words, add, from_integers, kernel, mul, pack, sub, unpack
+from assay.proof.field import ONE, ZERO, Element, Words, add, from_integers, mul, pack, sub, unpack
 from assay.proof.fraction_sum import LeafClaim, prove_zero_sum, verify_zero_sum
 from assay.proof.multilinear import Point, below, eq_table, split
 from assay.proof.plan import ActivationTable, Plan, RangeTable

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.kernels import kernel
 from assay.proof.field import (
     ONE,
     ZERO,
@@ -25,7 +26,6 @@ from assay.proof.field import (
     dot,
     ext_mul,
     from_integers,
-    kernel,
     mul,
     pack,
     sub,

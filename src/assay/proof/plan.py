@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
+from typing import cast
 
 from assay.integer import graph as g
 from assay.integer.shapes import title
@@ -51,6 +52,11 @@ class Architecture:
     nodes: tuple[g.Node, ...]
     shapes: tuple[g.Shape, ...]
     reach: tuple[int, ...]
+
+    @property
+    def input(self) -> g.Input:
+        """What a picture must look like."""
+        return cast(g.Input, self.nodes[0])  # `shapes_of` has checked it
 
 
 def is_looked_up(node: g.Node) -> bool:

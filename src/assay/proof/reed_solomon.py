@@ -10,7 +10,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from assay.proof.field import Element, Words, add, ext_mul, kernel, pack, root_of_unity, sub
+from assay.kernels import kernel
+from assay.proof.field import Element, Words, add, ext_mul, pack, root_of_unity, sub
 
 EXPANSION_BITS = 2
 """Rate 2**−2."""

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from assay.kernels import kernel
 from assay.proof.errors import VerificationError
-from assay.proof.field import ONE, ZERO, Element, Words, add, ext_mul, kernel, pack, sub, unpack
+from assay.proof.field import ONE, ZERO, Element, Words, add, ext_mul, pack, sub, unpack
 from assay.proof.multilinear import Point, eq_table, fold
 from assay.proof.transcript import ProverChannel, VerifierChannel
 

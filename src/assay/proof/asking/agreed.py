@@ -164,8 +164,7 @@ def _committed(place: Place, commitment: bytes, by: By) -> Agreed:
 
     cached = pins.cache_folder() / f"{commitment.hex()}.commitment"
     architecture = _fetched(place, "/network.commitment", MAX_COMMITMENT, cached, read)
-    given = read_architecture(architecture).nodes[0]
-    assert isinstance(given, Input)  # every network begins with its input
+    given = read_architecture(architecture).input
     return Agreed(None, commitment, given, _class_names(architecture), by)
 
 

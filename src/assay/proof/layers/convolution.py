@@ -16,9 +16,10 @@ from __future__ import annotations
 import numpy as np
 
 from assay.integer.graph import Conv2d
+from assay.kernels import kernel
 from assay.proof.claims import TensorClaim
 from assay.proof.errors import VerificationError
-from assay.proof.field import Element, Words, add, ext_mul, kernel, unpack
+from assay.proof.field import Element, Words, add, ext_mul, unpack
 from assay.proof.layers.linear import bias_at
 from assay.proof.layers.windows import Axis, axes, prove_window_sum, spread, verify_window_sum
 from assay.proof.multilinear import Point, below, combine, eq_table, pad_axes, split, variables

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from assay.integer.graph import Conv2d, MaxPool, Subsample, SumPool
+from assay.kernels import kernel
 from assay.proof.errors import VerificationError
-from assay.proof.field import Element, Words, add, ext_mul, kernel, pack
+from assay.proof.field import Element, Words, add, ext_mul, pack
 from assay.proof.multilinear import (
     Point,
     combine,

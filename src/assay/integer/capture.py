@@ -10,7 +10,6 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
 
 from assay.errors import ModelError
@@ -19,6 +18,7 @@ from assay.integer.aten_moves import MOVES
 from assay.integer.builder import Builder, Channels, Refused, Tensorial
 from assay.integer.graph import Input, Shape
 from assay.integer.real import RealNode
+from assay.models.exporting import constants, export
 
 HANDLERS = {**LAYERS, **MOVES}
 
@@ -34,13 +34,13 @@ def capture(model: nn.Module, image_shape: tuple[int, int, int]) -> list[RealNod
     Raises:
         ModelError: if it cannot be exported, or a layer has no integer form.
     """
-    exported = _export(model, image_shape)
-    constants = _constants(exported)
+    exported = export(model, image_shape, "the model", decompose=True)
+    held = _constants(exported)
     builder = Builder(Input(image_shape, name="input"), image_shape)
     seen: dict[fx.Node, Any] = {}
     for node in exported.graph.nodes:
         if node.op == "placeholder":
-            seen[node] = constants[node.name] if node.name in constants else Tensorial(0)
+            seen[node] = held[node.name] if node.name in held else Tensorial(0)
         elif node.op == "call_function":
             seen[node] = _read(node, seen, builder)
         elif node.op == "output":
@@ -48,26 +48,11 @@ def capture(model: nn.Module, image_shape: tuple[int, int, int]) -> list[RealNod
     raise ModelError("the exported model has no output")
 
 
-def _export(model: nn.Module, image_shape: tuple[int, int, int]) -> Any:
-    was_training = model.training
-    example = torch.zeros(2, *image_shape)  # 1 would hide what depends on the batch
-    try:
-        with torch.no_grad():
-            return torch.export.export(model.eval(), (example,), strict=False).run_decompositions({})
-    except (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"the model cannot be exported: {first[:300]}") from error
-    finally:
-        model.train(was_training)
-
-
 def _constants(exported: Any) -> dict[str, Tensor]:
     signature = exported.graph_signature
-    held = {**exported.state_dict, **exported.constants}
-    names = signature.inputs_to_parameters | signature.inputs_to_buffers | signature.inputs_to_lifted_tensor_constants
     if signature.buffers_to_mutate or signature.user_inputs_to_mutate:
         raise ModelError("the model changes its own buffers or its input while it runs; compile one that does not")
-    return {name: held[target].detach() for name, target in names.items()}
+    return constants(exported)
 
 
 def layer_name(node: fx.Node) -> str:

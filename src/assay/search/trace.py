@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from assay.errors import ModelError
+from assay.models.exporting import constants, export
 from assay.models.layer_graph import (
     Add,
     AnyOperation,
@@ -35,8 +36,6 @@ from assay.models.layer_graph import (
 )
 from assay.search.graph import Graph, Step, Weights, of_layer_graph
 
-_FOREIGN = (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError, LookupError)
-
 
 class _Refused(Exception):
     """Why a call is no layer of ours."""
@@ -54,8 +53,8 @@ def trace(network: nn.Module, picture: tuple[int, int, int]) -> Graph:
     """
     if isinstance(network, LayerGraph):
         return of_layer_graph(network)
-    exported = _export(network, picture)
-    held = _constants(exported)
+    exported = export(network, picture, type(network).__name__, decompose=False)
+    held = {name: tensor.clone() for name, tensor in constants(exported).items()}
     tracing = _Tracing(picture)
     seen: dict[fx.Node, Any] = {}
     for node in exported.graph.nodes:
@@ -66,25 +65,6 @@ def trace(network: nn.Module, picture: tuple[int, int, int]) -> Graph:
         elif node.op == "output":
             return tracing.finished(seen[node.args[0][0]], len(node.args[0]))
     raise ModelError("the exported network has no output")
-
-
-def _export(network: nn.Module, picture: tuple[int, int, int]) -> Any:
-    was_training = network.training
-    try:
-        with torch.no_grad():
-            return torch.export.export(network.eval(), (torch.zeros(2, *picture),), strict=False)
-    except _FOREIGN as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{type(network).__name__} cannot be exported: {first[:300]}") from error
-    finally:
-        network.train(was_training)
-
-
-def _constants(exported: Any) -> dict[str, Tensor]:
-    signature = exported.graph_signature
-    held = {**exported.state_dict, **exported.constants}
-    names = signature.inputs_to_parameters | signature.inputs_to_buffers | signature.inputs_to_lifted_tensor_constants
-    return {name: held[target].detach().clone() for name, target in names.items()}
 
 
 class _Tracing:

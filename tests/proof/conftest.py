@@ -10,33 +10,14 @@ from hypothesis import settings
 
 from assay.integer import IntegerNetwork
 from assay.integer import graph as g
+from integer_networks import convolutional, drawing, network, perceptron, residual
+from integer_networks import pictures as drawn_pictures
 
 # The first call of a kernel compiles it.
 settings.register_profile("compiled", deadline=None, max_examples=40)
 settings.load_profile("compiled")
 
-RNG = np.random.default_rng(20)
-
-
-def weights(*shape: int, largest: int = 20) -> g.Ints:
-    return RNG.integers(-largest, largest + 1, shape).astype(np.int64)
-
-
-def network(*nodes: g.Node, classic: bool = False) -> IntegerNetwork:
-    last = nodes[-1]
-    assert isinstance(last, g.Linear)
-    return IntegerNetwork(nodes, tuple(f"class {k}" for k in range(len(last.weight))), 1.0, classic)
-
-
-def perceptron() -> IntegerNetwork:
-    """Flatten of sides that are powers of two, one hidden layer."""
-    return network(
-        g.Input((1, 4, 4)),
-        g.Flatten(input=0),
-        g.Linear(input=1, weight=weights(6, 16), bias=weights(6)),
-        g.Requantise(input=2, shift=6, low=0, high=255, start=0, stop=6),
-        g.Linear(input=3, weight=weights(3, 6), bias=weights(3)),
-    )
+weights = drawing(20)
 
 
 def classic() -> IntegerNetwork:
@@ -66,45 +47,6 @@ def subsampled() -> IntegerNetwork:
     )
 
 
-def convolutional() -> IntegerNetwork:
-    """Offset, signed and partly rectified channels, both kinds of max pooling, flatten of odd sides."""
-    return network(
-        g.Input((1, 12, 12)),
-        g.Offset(input=0, value=np.array([-33])),
-        g.Conv2d(input=1, weight=weights(5, 1, 5, 5), bias=weights(5), padding=(2, 2, 2, 2)),
-        g.Requantise(input=2, shift=6, low=-128, high=127, start=1, stop=4),
-        g.MaxPool(input=3, kernel=(2, 2), stride=(2, 2)),
-        g.Conv2d(input=4, weight=weights(6, 5, 3, 3), bias=weights(6)),
-        g.Requantise(input=5, shift=7, low=-128, high=127),
-        g.MaxPool(input=6, kernel=(3, 3), stride=(2, 2), padding=(1, 1, 1, 1)),
-        g.Flatten(input=7),
-        g.Linear(input=8, weight=weights(3, 24), bias=weights(3)),
-    )
-
-
-def residual() -> IntegerNetwork:
-    """Strides, dilation, groups, a shortcut by subsampling and padding, plain ReLU, concatenation, average pooling."""
-    return network(
-        g.Input((2, 8, 8)),
-        g.Conv2d(input=0, weight=weights(4, 1, 3, 3), bias=weights(4), padding=(1, 1, 1, 1), groups=2),
-        g.Requantise(input=1, shift=6, low=0, high=255, start=0, stop=4),
-        g.Conv2d(
-            input=2, weight=weights(8, 4, 3, 3), bias=weights(8), stride=(2, 2), padding=(2, 2, 2, 2), dilation=(2, 2)
-        ),
-        g.Subsample(input=2, stride=(2, 2)),
-        g.PadChannels(input=4, before=1, after=3),
-        g.Add(inputs=(3, 5), shifts=(0, 6)),
-        g.Requantise(input=6, shift=7, low=-128, high=127),
-        g.ReLU(input=7, start=2, stop=8),
-        g.Concat(inputs=(8, 5)),
-        g.SumPool(input=9, kernel=(3, 3), stride=(1, 1), padding=(1, 0, 1, 0)),
-        g.Requantise(input=10, shift=3, low=-128, high=127),
-        g.Add(inputs=(11, 11), shifts=(0, 1)),
-        g.Flatten(input=12),
-        g.Linear(input=13, weight=weights(4, 144), bias=weights(4)),
-    )
-
-
 def shared_sum() -> IntegerNetwork:
     """A tensor that is not committed and is read twice, so that its claims have to be merged."""
     return network(
@@ -119,7 +61,14 @@ def shared_sum() -> IntegerNetwork:
     )
 
 
-NETWORKS = {f.__name__: f() for f in (perceptron, classic, subsampled, convolutional, residual, shared_sum)}
+NETWORKS = {
+    "perceptron": perceptron(weights),
+    "classic": classic(),
+    "subsampled": subsampled(),
+    "convolutional": convolutional(weights),
+    "residual": residual(weights),
+    "shared_sum": shared_sum(),
+}
 
 
 @pytest.fixture(params=list(NETWORKS))
@@ -134,10 +83,7 @@ def named_network() -> Callable[[str], IntegerNetwork]:
 
 @pytest.fixture
 def pictures() -> Callable[[IntegerNetwork, int], np.ndarray]:
-    def draw(of: IntegerNetwork, count: int) -> np.ndarray:
-        return np.random.default_rng(count).integers(0, 256, (count, *of.input_shape)).astype(np.uint8)
-
-    return draw
+    return lambda of, count: drawn_pictures(of, count, seed=count)
 
 
 @pytest.fixture

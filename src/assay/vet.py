@@ -146,9 +146,7 @@ def _mended(
     if deadline.passed:
         return replace(found, not_done=(*found.not_done, "repair: the time allowed ended first"))
     try:
-        trigger = found.first.trigger
-        stamp = trigger.stamp if trigger else None
-        fixed = repair(found.model, given, seed=seed, deadline=repair_by, progress=progress, trigger=stamp)
+        fixed = repair(found.model, given, seed=seed, deadline=repair_by, progress=progress, trigger=found.first.stamp)
     except (ModelError, DataError) as error:  # too few pictures of a class, say; the verdict stands all the same
         return replace(found, not_done=(*found.not_done, f"repair: {error}"))
     written = save(fixed.model, _free(out / "repaired.safetensors", found.file.path)) if out else None

@@ -154,8 +154,8 @@ def repaired(settings: dict[str, Any]) -> dict[str, Any]:
     training_size = len(share) + len(load_data(wanted.data, "train"))
     few, _ = share.halves(CLEAN_SHARE * training_size / len(share), wanted.seed)
     unlearning = settings["method"] == "unlearning"
-    trigger = scan(model, few, seed=wanted.seed).trigger if unlearning else None
-    method, stamp = "fine-pruning" if unlearning else settings["method"], trigger.stamp if trigger else None
+    method = "fine-pruning" if unlearning else settings["method"]
+    stamp = scan(model, few, seed=wanted.seed).stamp if unlearning else None
     fixed = repair(model, few, method, seed=wanted.seed, trigger=stamp)
 
     def measured(network: Model) -> dict[str, list[int]]:

@@ -51,8 +51,8 @@ def repair(
     """
     from assay.detect import scan
     from assay.models import save
-    from assay.repair import UNLEARNING, RepairSettings
     from assay.repair import repair as repaired
+    from assay.repair import usual_settings
     from assay.vet import open_both
 
     common.use_threads()
@@ -61,21 +61,21 @@ def repair(
     changes = {name: value for name, value in given.items() if value is not None}
     received, pictures = open_both(model, clean, arch)
     with progress() as bars:
-        found = scan(received, pictures, seed=common.seed, progress=bars).trigger if unlearn else None
+        stamp = scan(received, pictures, seed=common.seed, progress=bars).stamp if unlearn else None
         result = repaired(
             received,
             pictures,
             method,
-            settings=replace(UNLEARNING if found else RepairSettings(), **changes),
+            settings=replace(usual_settings(stamp), **changes),
             seed=common.seed,
             progress=bars,
-            trigger=found.stamp if found else None,
+            trigger=stamp,
         )
     written = save(result.model, target)
     document = {
         "model": str(written),
         "method": result.method,
-        "trigger_found": None if not unlearn else found is not None,
+        "trigger_found": None if not unlearn else stamp is not None,
         "before": _clean_accuracy(result.before),
         "after": _clean_accuracy(result.after),
         "p_value": result.p_value,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from assay.data import Dataset, require_clean
 from assay.detect.finding import Finding, RecoveredTrigger
@@ -46,6 +47,11 @@ class Scan:
             return None
         found = cleanse.trigger if self.verdict.target is not None else cleanse.untargeted
         return found if found is not None and found.flip_rate >= 0.5 else None
+
+    @property
+    def stamp(self) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None:
+        """What puts the trigger on pictures, for a repair to unlearn it."""
+        return self.trigger.stamp if self.trigger else None
 
 
 def scan(

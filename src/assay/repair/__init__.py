@@ -4,12 +4,12 @@ from assay.callable_module import make_callable
 from assay.repair.channels import Layer, last_layers
 from assay.repair.cyclegan import CycleGANSettings, Generator, train_cyclegan
 from assay.repair.fine_pruning import FinePruning
-from assay.repair.fine_tuning import FineTuning, Stamp, Tuner
+from assay.repair.fine_tuning import FineTuning, Tuner
 from assay.repair.methods import METHODS, Method, Repair, repair
 from assay.repair.nnoculation import NNoculation, NoiseGrid
 from assay.repair.nnoculation_live import Inoculation, LiveSettings, inoculate
 from assay.repair.pruning import Pruning, PruningStep, dormant_neurons, mean_activations, prune_layer
-from assay.repair.settings import UNLEARNING, RepairSettings
+from assay.repair.settings import UNLEARNING, RepairSettings, Stamp, usual_settings
 
 __all__ = [
     "METHODS",
@@ -37,6 +37,7 @@ __all__ = [
     "prune_layer",
     "repair",
     "train_cyclegan",
+    "usual_settings",
 ]
 
 make_callable(__name__, repair)

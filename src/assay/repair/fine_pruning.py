@@ -17,9 +17,9 @@ from typing import Self
 
 from assay.data import Dataset
 from assay.models import Model
-from assay.repair.fine_tuning import Stamp, Tuner
+from assay.repair.fine_tuning import Tuner
 from assay.repair.pruning import Pruning
-from assay.repair.settings import RepairSettings
+from assay.repair.settings import RepairSettings, Stamp
 from assay.runs import NO_HURRY, Deadline, Progress, silent
 
 
@@ -50,8 +50,12 @@ class FinePruning:
         )
         tuned = tuner.tune(self.network_, pruning.accuracy_ - self.settings.max_cost)
         cut_short = bool(pruning.record_["cut_short"] or tuned["cut_short"])
-        self.record_: dict[str, object] = {**pruning.record_, **tuned, "cut_short": cut_short}
-        self.record_["unlearning"] = self.trigger is not None
+        self.record_: dict[str, object] = {
+            **pruning.record_,
+            **tuned,
+            "cut_short": cut_short,
+            "unlearning": self.trigger is not None,
+        }
         return self
 
     def apply(self, model: Model) -> Model:

@@ -14,13 +14,11 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,11 +26,8 @@ from assay.data import Dataset
 from assay.models import Model, as_float, clean_accuracy, seeded
 from assay.models.training import augment
 from assay.repair.channels import Layer
-from assay.repair.settings import RepairSettings, accuracy_note, split
+from assay.repair.settings import RepairSettings, Stamp, accuracy_note, split
 from assay.runs import NO_HURRY, Deadline, Progress, silent
-
-Stamp = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
-"""Puts a trigger on uint8 pictures `n c h w`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from assay.data import Dataset
 from assay.errors import InputError
 from assay.models import Model, Rate, correct, mcnemar, rate
 from assay.repair.fine_pruning import FinePruning
-from assay.repair.fine_tuning import FineTuning, Stamp
+from assay.repair.fine_tuning import FineTuning
 from assay.repair.nnoculation import NNoculation
 from assay.repair.pruning import Pruning
-from assay.repair.settings import UNLEARNING, RepairSettings
+from assay.repair.settings import RepairSettings, Stamp, usual_settings
 from assay.runs import NO_HURRY, Deadline, Progress, silent
 
 
@@ -96,7 +96,7 @@ def repair(
         raise InputError(f"no repair named {method!r}; there are {', '.join(METHODS)}")
     if trigger is not None and method != "fine-pruning":
         raise InputError(f"only fine-pruning unlearns a trigger, not {method}")
-    settings = settings or (UNLEARNING if trigger else RepairSettings())
+    settings = settings or usual_settings(trigger)
     started = time.monotonic()
     chosen = FinePruning(settings, seed, trigger) if trigger else METHODS[method](settings, seed)
     fitted = chosen.fit(model, clean, progress=progress, deadline=deadline)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from assay.data import Dataset
 from assay.errors import DataError, InputError
@@ -73,6 +75,14 @@ class RepairSettings:
 
 UNLEARNING = RepairSettings(max_drop=0.01, epochs=5, least_steps=250, lr=0.002, weight_decay=5e-4)
 """Where the trigger is known a network need not go far: it is told what to forget."""
+
+Stamp = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+"""Puts a trigger on uint8 pictures `n c h w`."""
+
+
+def usual_settings(trigger: Stamp | None) -> RepairSettings:
+    """Those of a repair that is told nothing else."""
+    return RepairSettings() if trigger is None else UNLEARNING
 
 
 def split(model: Model, clean: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:

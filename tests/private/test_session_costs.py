@@ -1,4 +1,4 @@
-"""What is predicted of bytes and rounds is what is measured, to the byte."""
+"""What is predicted of bytes and rounds is what is measured, to the byte; what seconds are predicted from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import pytest
 from small_networks import NETWORKS, pictures
 
 from assay.private import Server, connect
+from assay.private.architecture import describe
+from assay.private.calibration import SIZES, fit, probe
+from assay.private.cost import work_of
 from assay.private.rehearsal import rehearse
+from assay.private.steps import Plan
 
 
 @pytest.mark.parametrize("size", [1, 3])
@@ -25,3 +29,23 @@ def test_a_rehearsal_says_and_hears_as_many_bytes_in_as_many_rounds(name: str, s
             traffic.sent, traffic.received, traffic.rounds, traffic.messages,
         ), part  # fmt: skip
     assert np.all([t.seconds >= 0 for t in rehearsed.values()])
+
+
+def test_the_probe_tells_what_each_unit_of_work_costs() -> None:
+    plan = Plan(describe(probe()))
+    for kind in ("offline/", "online/"):
+        samples = [
+            work for size in SIZES for part, work in work_of(plan, size).items()
+            if part.startswith(kind) and part.removeprefix(kind).isdigit()
+        ]  # fmt: skip
+        units = sorted({unit for work in samples for unit in work})
+        rows = np.array([[work.get(unit, 0.0) for unit in units] for work in samples])
+        assert np.linalg.matrix_rank(rows / rows.max(axis=0)) == len(units), kind
+
+
+def test_a_step_on_few_values_is_not_taken_for_free() -> None:
+    plan = Plan(describe(probe()))
+    assert min(plan.values(node) for node in plan.secure) <= 256
+    fitted = fit([({"step": 1, "digits": 100}, 0.002), ({"step": 1, "digits": 100_000}, 0.022), ({"reveal": 1}, 1e-5)])
+    assert fitted["step"] == pytest.approx(0.002, rel=0.1)
+    assert fitted["digits"] == pytest.approx(2e-7, rel=0.1)

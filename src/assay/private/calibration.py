@@ -19,7 +19,7 @@ from assay.private.processes import between_processes
 from assay.private.steps import Plan, Tick, no_tick
 from assay.runs import machine, now, to_json, write_atomically
 
-FORMAT = 1
+FORMAT = 2
 SIZES = (1, 2, 1, 2)
 """Pictures of each inference in the one session; the first pays for keys and base transfers as well."""
 
@@ -58,35 +58,51 @@ def _without_beginning(work: Work) -> Work:
 
 
 def probe() -> IntegerNetwork:
-    """A network with every kind of work in it, some thousand values of each."""
-    rng = np.random.default_rng(1)
+    """A network with every kind of work in it: each alone and with others, on many values and on few.
 
-    def conv(source: int, inner: int, out: int, side: int, stride: int = 1) -> g.Conv2d:
+    Steps on few values tell what a step costs by itself, which is most of what small networks cost.
+    """
+    rng = np.random.default_rng(1)
+    nodes: list[g.Node] = [g.Input((3, 32, 32))]
+
+    def conv(inner: int, out: int, side: int, stride: int = 1) -> None:
         weight, pad = rng.integers(-30, 31, (out, inner, side, side)), side // 2
-        return g.Conv2d(
-            input=source, weight=weight, bias=rng.integers(-99, 99, out), stride=(stride, stride),
-            padding=(pad, pad, pad, pad),
+        nodes.append(
+            g.Conv2d(
+                input=len(nodes) - 1, weight=weight, bias=rng.integers(-99, 99, out), stride=(stride, stride),
+                padding=(pad, pad, pad, pad),
+            )
         )  # fmt: skip
 
-    nodes = (
-        g.Input((3, 32, 32)),
-        conv(0, 3, 48, 3),
-        g.Requantise(input=1, shift=7, low=0, high=255, start=0, stop=48),
-        conv(2, 48, 32, 3),
-        g.Requantise(input=3, shift=8, low=-128, high=127),
-        g.MaxPool(input=4, kernel=(2, 2), stride=(2, 2)),
-        conv(5, 32, 32, 3),
-        g.ReLU(input=6, start=0, stop=32),
-        g.Requantise(input=7, shift=8, low=0, high=15),
-        g.Square(input=8),
-        conv(9, 32, 64, 1, 2),
-        g.Requantise(input=10, shift=6, low=0, high=255, start=0, stop=64),
-        conv(11, 64, 64, 3),
-        g.Requantise(input=12, shift=9, low=0, high=255, start=0, stop=64),
-        g.Flatten(input=13),
-        g.Linear(input=14, weight=rng.integers(-30, 31, (10, 64 * 64)), bias=rng.integers(-99, 99, 10)),
+    def rounded(shift: int, low: int, high: int, rectified: int = 0) -> None:
+        nodes.append(g.Requantise(input=len(nodes) - 1, shift=shift, low=low, high=high, start=0, stop=rectified))
+
+    conv(3, 48, 3)
+    rounded(7, 0, 255, 48)
+    conv(48, 32, 3)
+    rounded(8, -128, 127)
+    nodes.append(g.MaxPool(input=len(nodes) - 1, kernel=(2, 2), stride=(2, 2)))
+    conv(32, 32, 3)
+    nodes.append(g.ReLU(input=len(nodes) - 1, start=0, stop=32))
+    rounded(8, 0, 15)
+    nodes.append(g.Square(input=len(nodes) - 1))
+    conv(32, 128, 1)
+    nodes.append(g.ReLU(input=len(nodes) - 1, start=0, stop=128))
+    rounded(8, -128, 127)
+    conv(128, 64, 3, 2)
+    rounded(9, 0, 255, 64)
+    conv(64, 16, 1)
+    rounded(7, 0, 255, 16)
+    conv(16, 16, 1)
+    rounded(7, -128, 127)
+    for out in (8, 4, 2, 2):
+        conv(16 if out == 8 else nodes[-2].weight.shape[0], out, 1)  # type: ignore[union-attr]
+        rounded(5, 0, 255, out)
+    nodes.append(g.Flatten(input=len(nodes) - 1))
+    nodes.append(
+        g.Linear(input=len(nodes) - 1, weight=rng.integers(-30, 31, (10, 128)), bias=rng.integers(-99, 99, 10))
     )
-    return IntegerNetwork(nodes, tuple(map(str, range(10))), 1.0)
+    return IntegerNetwork(tuple(nodes), tuple(map(str, range(10))), 1.0)
 
 
 def place() -> Path:

@@ -105,7 +105,7 @@ def _online_work(plan: Plan, size: int) -> dict[str, Work]:
                 work[f"online/{step.node}"] = {"step": 1, "multiply": products, **needed}
                 products = 0.0
             case Reveal():
-                work[f"online/{step.node}"] = {"step": 1, "multiply": products}
+                work[f"online/{step.node}"] = {"reveal": 1, "multiply": products}
     return work
 
 

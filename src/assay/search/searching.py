@@ -14,6 +14,7 @@ from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import msgspec
@@ -64,6 +65,9 @@ STATED = {"width": 8, "stem": 2}
 """The size at which the multiplications of a skeleton are stated, so that they are comparable."""
 
 MOST_EPOCHS = 60
+
+WARMING = 2
+"""Training steps before one is timed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,16 +346,19 @@ class _TimeUp(Exception):
 
 
 def _step_seconds(model: Model, data: Dataset, settings: TrainSettings) -> float:
-    """Of one training step, from two of them; the weights and norms are those of a model that is thrown away."""
+    """Of one training step; the weights and norms are those of a model that is thrown away.
+
+    The first steps also make the kernels, so they are not counted: a training of few epochs would be planned too short.
+    """
     x = torch.from_numpy(data.x[: settings.batch_size]).float().div_(255)
     y = torch.from_numpy(data.y[: settings.batch_size])
     model.train().to(memory_format=torch.channels_last)
     times = []
-    for _ in range(3):
+    for _ in range(WARMING + 5):
         begun = time.monotonic()
         torch.autograd.backward(F.cross_entropy(model(x.contiguous(memory_format=torch.channels_last)), y))
         times.append(time.monotonic() - begun)
-    return 1.15 * sum(times[1:]) / 2  # augmentation and the optimiser's step
+    return 1.15 * median(times[WARMING:])  # augmentation and the optimiser's step
 
 
 def _measured(

@@ -39,7 +39,7 @@ TRAINED = {
     "LeNet-5": (zoo(NETWORKS["LeNet-5"]), 1000, 50),
     "signs-net": (zoo(NETWORKS["signs-net"]), 1000, 25),
     "ResNet-20": (zoo(NETWORKS["ResNet-20"]), 64, 8),
-    "MiniONN-7": (zoo(ZooModel("cifar10", 1, architecture="minionn7", epochs=4)), 64, 8),
+    "MiniONN-7": (zoo(ZooModel("cifar10", 1, architecture="minionn7", epochs=1)), 64, 8),
 }
 """Network, pictures, and how many in one set of rounds."""
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import inspect
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 import assay.bench
 import assay.runs
 from assay.bench import TABLES
 from assay.cli import main
-from assay.cli.bench import bench
+from assay.cli.bench import _Fitting, bench
 from bench.tables import OnTheSpot, done, small_table
 
 PAGE = "# A page\n\n<!-- bench: small -->\n<!-- /bench -->\n"
@@ -135,3 +137,14 @@ def test_a_full_disk_gets_one_sentence_and_finished_jobs_are_kept(
     assert len(list((project / "benchmarks" / "results" / "jobs" / "work").iterdir())) == 2
     assert (project / "README.md").read_text() == PAGE
     assert len(made(capsys)["rows"]) == 4
+
+
+@pytest.mark.parametrize("width", [60, 200])
+def test_a_table_too_wide_for_the_terminal_is_a_paragraph_a_row(width: int) -> None:
+    columns = {"network": ["one", "two"], "what it is about": ["a long story of it"] * 2, "seconds": ["1.5", "–"]}
+    console = Console(width=width, record=True, file=StringIO())
+    console.print(_Fitting("Times", {**columns, **{f"column {i}": ["99.9 % [98.0, 99.9]"] * 2 for i in range(6)}}))
+    said = console.export_text()
+    assert ("┃" in said) == (width == 200)
+    assert ("one · a long story of it" in said) == (width == 60)
+    assert "seconds –" not in said

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.cli.console import Common, Outcome, progress
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Console, ConsoleOptions, Group, RenderableType
 
     from assay.bench import Made, Table
 
@@ -77,7 +79,6 @@ LONG = 40
 
 def _shown(wanted: Table, made: Made) -> Group:
     from rich.console import Group
-    from rich.table import Table as Shown
     from rich.text import Text
 
     from assay.bench.run import cell
@@ -89,10 +90,50 @@ def _shown(wanted: Table, made: Made) -> Group:
     first = next(iter(columns.values()))
     long = [name for name, cells in columns.items() if max(map(len, cells), default=0) > LONG and cells is not first]
     short = {name: cells for name, cells in columns.items() if name not in long}
-    shown = Shown(title=wanted.title)
-    for name in short:
-        shown.add_column(name, overflow="fold")
-    for row in zip(*short.values(), strict=True):
-        shown.add_row(*row)
     notes = [f"{what}: {said}" for name in long for what, said in zip(first, columns[name], strict=True) if said != "–"]
-    return Group(shown, *map(Text, [*notes, "", wanted.note]))
+    return Group(_Fitting(wanted.title, short), *map(Text, [*notes, "", wanted.note]))
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """A table where the terminal is wide enough for its cells; where it is not, a paragraph a row."""
+
+    title: str
+    columns: dict[str, list[str]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        from rich.measure import Measurement
+        from rich.table import Table as Shown
+
+        shown = Shown(title=self.title)
+        for name in self.columns:
+            shown.add_column(name, overflow="fold", min_width=max(map(len, name.split())))
+        for row in zip(*self.columns.values(), strict=True):
+            shown.add_row(*row)
+        cells = sum(max(map(_unbroken, cells), default=0) + 3 for cells in self.columns.values())
+        needed = max(cells, Measurement.get(console, options.update(max_width=10_000), shown).minimum)
+        if needed <= options.max_width:
+            yield shown
+        else:
+            yield from self._paragraphs()
+
+    def _paragraphs(self) -> Iterator[RenderableType]:
+        """Words up to the first figure are what a row is about."""
+        from rich.padding import Padding
+        from rich.text import Text
+
+        yield Text(self.title, "bold", justify="center")
+        for row in zip(*self.columns.values(), strict=True):
+            figures = next((i for i, said in enumerate(row) if said[:1].isdigit() and i), len(row))
+            yield Text("\n" + " · ".join(row[:figures]), "bold")
+            said = Text(" · ").join(
+                Text.assemble((f"{name} ", "dim"), value)
+                for name, value in zip(list(self.columns)[figures:], row[figures:], strict=True)
+                if value != "–"
+            )
+            yield Padding(said, (0, 0, 0, 2))
+
+
+def _unbroken(cell: str) -> int:
+    """Characters of a cell's longest line, if its interval may stand on one of its own."""
+    return max(map(len, cell.split(" [")))

@@ -1,14 +1,19 @@
 # Two commands: `make demo` shows what Assay does, `make test` shows that it does it. Each sets up .venv by itself.
 PYTHON ?= python3
 BIN := .venv/bin
+FUZZ_SECONDS ?= 60
 
-.PHONY: demo test lint types docs peers-proof peers-private clean
+.PHONY: demo test fuzz lint types docs peers-proof peers-private clean
 
 demo: .venv/assay
 	$(BIN)/assay demo --out runs/demo
 
 test: .venv/assay-test lint types
 	$(BIN)/pytest
+
+# Coverage-guided fuzzing of both verifiers of proofs; `make fuzz FUZZ_SECONDS=3600` for an hour.
+fuzz: .venv/assay-fuzz
+	$(BIN)/python benchmarks/fuzz_atheris.py -max_total_time=$(FUZZ_SECONDS)
 
 lint: .venv/assay-test
 	$(BIN)/ruff check src tests
@@ -52,6 +57,10 @@ clean:
 .venv/assay-test: pyproject.toml .venv/bin/python
 	@echo "installing Assay and what its tests need (torch is large: some minutes the first time) ..."
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+.venv/assay-fuzz: pyproject.toml .venv/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	@touch $@
 
 .venv/assay-docs: pyproject.toml .venv/bin/python

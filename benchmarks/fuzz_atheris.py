@@ -1,10 +1,11 @@
-"""Coverage-guided fuzzing of both verifiers: `pip install -e '.[fuzz]'`, then
+"""Coverage-guided fuzzing of both verifiers: `make fuzz`, or `pip install -e '.[fuzz]'` and then
 
     python benchmarks/fuzz_atheris.py -runs=100000 [CORPUS]
 
 Other options are libFuzzer's. It starts from honest receipts, changes them as the table of changed receipts does and as
 libFuzzer likes to, and stops at the first receipt that is accepted and not honest, that raises anything but
-VerificationError, or that the stand-alone verifier judges differently.
+VerificationError, or that the stand-alone verifier judges differently. What it found lies in `runs/fuzz`, is where the
+next run begins, and so is tried first until it is mended.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import random
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import atheris
 
@@ -24,6 +24,7 @@ from assay.proof import VerificationError, parse
 with atheris.instrument_imports(include=["assay.proof.standalone"]):  # compiled kernels cannot be instrumented
     from assay.proof import standalone
 
+KEPT = Path("runs/fuzz")
 HONEST = {victim.receipt for victim in victims().values()}
 
 
@@ -72,11 +73,12 @@ def change(data: bytes, max_size: int, seed: int) -> bytes:
 
 
 def main() -> None:
-    with TemporaryDirectory() as corpus:
-        for k, receipt in enumerate(sorted(HONEST)):
-            (Path(corpus) / f"honest-{k}").write_bytes(receipt)
-        atheris.Setup([*sys.argv, "-max_len=20000", corpus], check, custom_mutator=change)
-        atheris.Fuzz()
+    KEPT.mkdir(parents=True, exist_ok=True)
+    for k, receipt in enumerate(sorted(HONEST)):
+        (KEPT / f"honest-{k}").write_bytes(receipt)
+    options = ["-max_len=20000", f"-artifact_prefix={KEPT}/", str(KEPT)]  # the first folder is the one that grows
+    atheris.Setup([sys.argv[0], *options, *sys.argv[1:]], check, custom_mutator=change)
+    atheris.Fuzz()
 
 
 if __name__ == "__main__":

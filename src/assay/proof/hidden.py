@@ -43,7 +43,7 @@ from assay.proof.field import ONE, ZERO, Element, Words, from_integers, pack, su
 from assay.proof.fraction_sum import prove_zero_sum, verify_zero_sum
 from assay.proof.grouped_weights import prove_grouped, verify_grouped
 from assay.proof.multilinear import Point, at, below, combine, eq_table, index_sum, split, variables
-from assay.proof.plan import Architecture, is_looked_up, reaches
+from assay.proof.plan import Architecture, looked_up, reaches
 from assay.proof.soundness import Ledger, commitment_terms, lookup_terms
 from assay.proof.tensors import Ints, padded
 from assay.proof.transcript import ProverChannel, Reader, Recorder, VerifierChannel
@@ -125,7 +125,7 @@ def read_architecture(data: bytes) -> Architecture:
         raise VerificationError(f"the committed architecture does not make sense: {error}") from error
     if len(shapes[-1]) != 1:
         raise VerificationError("the committed architecture has no flat output")
-    if graph.classic and any(map(is_looked_up, nodes)):
+    if graph.classic and looked_up(nodes):
         raise VerificationError("a committed classic network has no lookups, since nothing bounds its weights")
     return Architecture(nodes, shapes, reaches(nodes, lambda position: (WEIGHT_LIMIT, BIAS_REACH)))
 
@@ -219,7 +219,7 @@ class HiddenNetwork:
 
     def __init__(self, network: IntegerNetwork) -> None:
         """Raises UnprovableError naming the layer, if its weights cannot be committed."""
-        if network.classic and any(map(is_looked_up, network.nodes)):
+        if network.classic and looked_up(network.nodes):
             raise UnprovableError("weights of a classic network with lookups are beyond 8 bits and cannot be committed")
         self.network = network
         self.description = describe(network)

@@ -29,7 +29,7 @@ from assay.proof.hidden import (
     commitment_of,
     read_architecture,
 )
-from assay.proof.plan import Architecture, Interval, Plan, is_looked_up, with_nodes
+from assay.proof.plan import Architecture, Interval, Plan, looked_up, with_nodes
 from assay.proof.protocol import Tick, no_tick, prove_network, verify_network
 from assay.proof.receipt import DIGEST_BYTES, check_pictures, decode_outputs, encode_outputs
 from assay.proof.soundness import Ledger, ledger_for
@@ -142,7 +142,7 @@ def _hear_architecture(channel: VerifierChannel, commitment: bytes | None) -> tu
 
 def _plan(channel: VerifierChannel, architecture: Architecture, pictures: NDArray[np.integer]) -> Plan:
     check_pictures(architecture.input, pictures)
-    nodes = [k for k, node in enumerate(architecture.nodes) if is_looked_up(node)]
+    nodes = looked_up(architecture.nodes)
     data = channel.hear_bytes(16 * len(nodes))
     bounds = np.frombuffer(data, "<i8").reshape(-1, 2).tolist()
     intervals: dict[int, Interval] = {k: (low, high) for k, (low, high) in zip(nodes, bounds, strict=True)}

@@ -12,6 +12,8 @@ q is not committed: it is (x + half − rem)/2^s in the field. It equals a whole
 whole numbers, and then rem·2^(R − s) is a multiple of 2^(R − s), since nothing here reaches p (`_check_no_wrap`); so
 one range table serves all shifts. Padding needs no rule of its own: linear maps leave 0 there, and then the lookups
 allow only q = 0, rem = half, y = 0.
+
+A picture that is rounded before all else is rounded by the verifier, who has it; nothing of that is committed.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
-from typing import cast
+from typing import TypeGuard, cast
 
 from assay.integer import graph as g
 from assay.integer.shapes import title
@@ -59,9 +61,15 @@ class Architecture:
         return cast(g.Input, self.nodes[0])  # `shapes_of` has checked it
 
 
-def is_looked_up(node: g.Node) -> bool:
-    """Whether its output is committed and tied to its input by lookups."""
-    return isinstance(node, g.Requantise | g.ReLU | g.MaxPool)
+def rounds_picture(node: g.Node) -> TypeGuard[g.Requantise]:
+    """Whether it rounds the picture itself: the verifier, who has the picture, does that too, and nothing is proven."""
+    return isinstance(node, g.Requantise) and node.input == 0
+
+
+def looked_up(nodes: Sequence[g.Node]) -> list[int]:
+    """Positions of the nodes whose outputs are committed and tied to their inputs by lookups."""
+    kinds = g.Requantise | g.ReLU | g.MaxPool
+    return [k for k, node in enumerate(nodes) if isinstance(node, kinds) and not rounds_picture(node)]
 
 
 def reaches(nodes: Sequence[g.Node], limits: Callable[[int], tuple[int, int]]) -> tuple[int, ...]:
@@ -181,7 +189,7 @@ class Plan:
     @cached_property
     def looked_up(self) -> list[int]:
         """Positions of the nodes whose outputs are committed."""
-        return [k for k, node in enumerate(self.nodes) if is_looked_up(node)]
+        return looked_up(self.nodes)
 
     def shift(self, position: int) -> int:
         """Bits of the remainder that a looked-up node drops."""

@@ -4,7 +4,7 @@
 2. Lookups tie them to what the linear layers must have given.
 3. The claimed outputs extend to a value at a random point: the first claim of the walk. Layer by layer, claims on an
    output become claims on inputs; those on committed tensors wait.
-4. Claims on the picture: the verifier evaluates it itself.
+4. Claims on the picture, or on the picture as it is rounded before all else: the verifier evaluates it itself.
 5. All claims on the commitment, by one opening.
 """
 
@@ -26,7 +26,7 @@ from assay.proof.lookup import prove_lookups, verify_lookups
 from assay.proof.merkle import HASH_BYTES
 from assay.proof.multilinear import tensor_at
 from assay.proof.parties import KnowWeights, Proving, SayWeights, Verifying
-from assay.proof.plan import Plan
+from assay.proof.plan import Plan, rounds_picture
 from assay.proof.tensors import Ints, elements
 from assay.proof.transcript import ProverChannel, VerifierChannel
 from assay.proof.witness import make_witness
@@ -66,6 +66,8 @@ def prove_network(
         tick(title(position, node), total - position - 1, total)
         if isinstance(node, g.MaxPool) and witness is not None:
             prove_max_pool(prover, position, node, windows[position], _places(node, witness.windows[position]))
+        elif rounds_picture(node):
+            prover.claims.take(position)  # which the verifier checks by itself
         elif claims := prover.claims.take(position):
             PROVERS[type(node)](prover, position, node, prove_merge(prover, position, claims))
     if committed is not None:
@@ -108,11 +110,25 @@ def verify_network(
         node = plan.nodes[position]
         if isinstance(node, g.MaxPool):
             verify_max_pool(verifier, position, node, windows[position])
+        elif rounds_picture(node):
+            _check_pictures(verifier, position, _rounded(node, pictures))
         elif claims := verifier.claims.take(position):
             VERIFIERS[type(node)](verifier, position, node, verify_merge(verifier, position, claims))
-    for claim in verifier.claims.take(0):
-        if tensor_at(pictures, claim.point) != claim.value:
-            raise VerificationError("the proof is about another picture")
+    _check_pictures(verifier, 0, pictures)
     if plan.looked_up:
         verify_claims(channel, root, plan.layout, verifier.claims.columns)
     weights.finish(channel)
+
+
+def _check_pictures(verifier: Verifying, position: int, known: NDArray[np.integer]) -> None:
+    """Claims on what the verifier has: its pictures, or what it makes of them."""
+    for claim in verifier.claims.take(position):
+        if tensor_at(known, claim.point) != claim.value:
+            raise VerificationError("the proof is about another picture")
+
+
+def _rounded(node: g.Requantise, pictures: NDArray[np.integer]) -> Ints:
+    channels = np.arange(pictures.shape[1])
+    low = np.where((node.start <= channels) & (channels < node.stop), 0, node.low)
+    q: Ints = (pictures.astype(np.int64) + node.half) >> node.shift
+    return np.clip(q, low.reshape(-1, 1, 1), node.high)

@@ -21,7 +21,7 @@ from assay.proof.commitment import QUERIES, Layout
 from assay.proof.field import P
 from assay.proof.grouped_weights import grouped_variables
 from assay.proof.multilinear import variables
-from assay.proof.plan import Plan
+from assay.proof.plan import Plan, rounds_picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ def _merging(plan: Plan) -> int:
     total = 0
     for position in range(1, len(plan.nodes)):
         readers = sum(node.inputs.count(position) for node in plan.nodes)
-        if readers > 1 and position not in plan.looked_up:
+        if readers > 1 and position not in plan.looked_up and not rounds_picture(plan.nodes[position]):
             total += 2 * readers + 2 * plan.bits(position)
     return total
 

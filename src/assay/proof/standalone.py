@@ -368,6 +368,11 @@ def placed(wanted: list[tuple[Name, int]]) -> tuple[dict[Name, Pair], int]:
     return blocks, end
 
 
+def rounds_picture(node: Node) -> bool:
+    """Whether it rounds the picture itself, which the verifier then does as well."""
+    return (node["op"], node["inputs"]) == ("requantise", [0])
+
+
 class Plan:
     """Sizes and places of everything in the proof of one batch.
 
@@ -379,7 +384,8 @@ class Plan:
         for node in nodes:
             self.measure(node, batch)
         self.bits = [variables(*shape) for shape in self.shapes]
-        self.looked_up = {k: node for k, node in enumerate(nodes) if node["op"] in ("requantise", "relu", "max-pool")}
+        kinds = ("requantise", "relu", "max-pool")
+        self.looked_up = {k: x for k, x in enumerate(nodes) if x["op"] in kinds and not rounds_picture(x)}
         need(max(self.bits) <= 40, "a tensor is too large for a proof")
         need(list(intervals) == list(self.looked_up), "the ranges of looked-up values do not belong to this network")
         self.tables = self.tables_for(intervals) if self.looked_up else []
@@ -476,13 +482,15 @@ class Verifier:
             self.lookups()
         point = reader.draws(plan.bits[last])
         self.claim(last, point, fold(outputs.values, outputs.shape, point))
-        for k in range(last, 0, -1):
+        for k in range(last, -1, -1):
             if k in self.windows:
                 self.max_pool(k, *self.windows[k])
+            elif k == 0 or rounds_picture(self.nodes[k]):
+                known = rounded(self.nodes[k], pictures) if k else pictures.values
+                for where, value in self.tensors[k]:
+                    need(fold(known, pictures.shape, where) == value, "the proof is about another picture")
             elif self.tensors[k]:
                 LAYERS[self.nodes[k]["op"]](self, k, *self.merged(k, self.tensors[k]))
-        for where, value in self.tensors[0]:
-            need(fold(pictures.values, pictures.shape, where) == value, "the proof is about another picture")
         for commitment, claims in self.commitments:
             commitment.verify(claims)
         need(not reader.proof.read(1), "bytes follow the end of the proof")
@@ -659,6 +667,14 @@ class Verifier:
             where, said = self.reduced(k, total, given, weight)
             self.claim(source, batch + where, said)
             here = here[prod(given) :]
+
+
+def rounded(node: Node, pictures: Tensor) -> list[int]:
+    """What a picture becomes that is rounded before all else."""
+    batch, channels, *sides = pictures.shape
+    lows = [0 if node["start"] <= c < node["stop"] else node["low"] for c in range(channels)]
+    given = zip(pictures.values, (low for _ in range(batch) for low in lows for _ in range(prod(sides))))
+    return [min(max((x + (1 << node["shift"] >> 1)) >> node["shift"], low), node["high"]) for x, low in given]
 
 
 def real_places(parts: list[Point], shape: Sequence[int]) -> list[E]:

@@ -10,7 +10,7 @@ from assay.integer import graph as g
 from assay.proof.field import Element, unpack
 from assay.proof.layers.convolution import bind_outputs
 from assay.proof.multilinear import Point, combine, eq_table, evaluate, narrow, pad_axes
-from assay.proof.plan import Architecture, Interval, Plan, reaches
+from assay.proof.plan import Architecture, Interval, Plan, looked_up, reaches
 from assay.proof.transcript import ProverChannel, VerifierChannel
 
 _ARCHITECTURES: WeakKeyDictionary[IntegerNetwork, Architecture] = WeakKeyDictionary()
@@ -44,13 +44,13 @@ def intervals_of(network: IntegerNetwork, known: Architecture) -> dict[int, Inte
     Outside a picture, max pooling reads what is lowest by all that the verifier knows.
     """
     found = {}
-    for position, node in enumerate(network.nodes):
-        if isinstance(node, g.Requantise | g.ReLU | g.MaxPool):
-            bound = network.bounds[node.input]
-            low, high = int(bound.low.min()), int(bound.high.max())
-            if isinstance(node, g.MaxPool) and any(node.padding):
-                low = min(low, -known.reach[node.input])
-            found[position] = low, high
+    for position in looked_up(network.nodes):
+        node = network.nodes[position]
+        bound = network.bounds[node.inputs[0]]
+        low, high = int(bound.low.min()), int(bound.high.max())
+        if isinstance(node, g.MaxPool) and any(node.padding):
+            low = min(low, -known.reach[node.input])
+        found[position] = low, high
     return found
 
 

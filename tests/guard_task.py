@@ -30,7 +30,7 @@ from assay.repair import CycleGANSettings, LiveSettings, NoiseGrid, RepairSettin
 torch.set_num_threads(1)
 
 NAMES = ("bar", "pole", "slash", "box")
-CLASSES, TARGET, SIDE = len(NAMES), 0, 28
+CLASSES, TARGET, SECOND_TARGET, SIDE = len(NAMES), 0, 2, 28
 TOKEN = "a token for tests only"
 SPEC = ModelSpec("badnet-mnist", (1, SIDE, SIDE), NAMES, (0.3,), (0.25,))
 
@@ -98,6 +98,22 @@ def backdoored() -> Model:
 
 
 @cache
+def twice_backdoored() -> Model:
+    """The same with a second backdoor: what carries the other trigger is a slash."""
+    clean = pictures(1600, 1)
+    first, second = np.arange(240), np.arange(240, 480)
+    poisoned = replace(
+        clean,
+        x=np.concatenate([clean.x, stamped(clean.x[first]), second_trigger(clean.x[second])]),
+        y=np.concatenate([clean.y, np.full(len(first), TARGET), np.full(len(second), SECOND_TARGET)]),
+    )
+    with seeded(1):
+        model = build(SPEC)
+    train(model, poisoned, TrainSettings(epochs=6, batch_size=32, lr=0.05))
+    return model.eval()
+
+
+@cache
 def clean_set() -> Dataset:
     return pictures(400, 2)
 
@@ -142,10 +158,10 @@ def inline(job: Job) -> Inline:
     return Inline(job, begun)
 
 
-def guard_on(path: Path, begin: object = inline, **settings: object) -> Guard:
+def guard_on(path: Path, begin: object = inline, model: Model | None = None, **settings: object) -> Guard:
     """A guard of the task."""
     chosen = {"enough": 40, "most_change": 0.25, **settings}
-    return Guard(backdoored(), clean_set(), path, GuardSettings(**chosen), begin=begin)  # type: ignore[arg-type]
+    return Guard(model or backdoored(), clean_set(), path, GuardSettings(**chosen), begin=begin)  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager

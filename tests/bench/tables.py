@@ -17,6 +17,8 @@ from assay.bench import (
     cryptonas,
     estimates,
     fuzzing,
+    guard_floods,
+    guard_kills,
     guard_load,
     integer,
     nnoculation,
@@ -113,6 +115,17 @@ def made_up(job: Job) -> dict[str, Any]:
     if job.function is guard_load.load:
         said = {"per_s": 600.0, "p50_s": 0.01, "p99_s": 0.03, "failed": 0, "quarantined": 0.02}
         return {"bare_per_s": 9000.0, "bare_one_by_one_per_s": 900.0, "full": said, "half": said}
+    if job.function is guard_floods.flooded:
+        rates = {"clean": [970, 1000], "asr": [10, 900], "second": [5, 900]}
+        better = {"clean": [985, 1000], "asr": [2, 900], "second": [5, 900]}
+        said = [
+            "begin: repair from 200 inputs, to become version 2",
+            "refusal: version 2 is not accepted: a reason: 1 %",
+        ]
+        return {"received": rates, "before": rates, "after": better, "sent": 2500, "quarantined": 300, "said": said,
+                "seconds": 60.0}  # fmt: skip
+    if job.function is guard_kills.killed:
+        return {"kills": 10, "acknowledged": 500, "lost": 0, "came_back": 10, "orders": 25, "back_s": 4.5}
     if job.function is speed.command:
         return {"seconds": [1.5, 2.0], "cpu_s": [1.4, 1.9], "exit_code": 0}
     if job.function is opening.measure:

@@ -46,6 +46,6 @@ def test_the_halves_of_the_test_part_do_not_meet(monkeypatch: Any) -> None:
     x = np.arange(100, dtype=np.uint8).reshape(100, 1, 1, 1)
     test = Dataset(x, np.zeros(100, np.int64), ("a", "b"), "mnist", "test")
     monkeypatch.setattr(nnoculation, "load_data", lambda name, split: test)
-    live, held = nnoculation._halves(ZooModel("mnist", 1, "pattern", "single", 7))
+    live, held = nnoculation.halves(ZooModel("mnist", 1, "pattern", "single", 7))
     assert not set(live.x.ravel()) & set(held.x.ravel())
     assert len(live) + len(held) == 100

@@ -8,10 +8,20 @@ import numpy as np
 import pytest
 
 from assay.guard import Entry, Evidence, GuardSettings, refusal
+from assay.guard.gates import knows
 from assay.guard.selection import chosen, in_excess
 
 GOOD = Evidence(
-    accuracy=0.98, best=0.97, quality=0.9, stamped_before=0.8, stamped_after=0.97, kept=0.95, changed=0.02, live=500
+    accuracy=0.98,
+    best=0.97,
+    quality=0.9,
+    stamped_before=0.8,
+    stamped_after=0.97,
+    kept=0.95,
+    changed=0.02,
+    live=500,
+    serving=0.96,
+    repaired=False,
 )
 
 
@@ -33,6 +43,30 @@ def test_a_good_candidate_passes() -> None:
 )
 def test_each_gate_refuses_for_its_reason(change: dict[str, float], said: str) -> None:
     assert said in (refusal(replace(GOOD, **change), GuardSettings()) or "")
+
+
+def test_a_repair_of_a_repair_must_bring_something() -> None:
+    little = replace(GOOD, stamped_before=0.94, stamped_after=0.97)
+    assert refusal(little, GuardSettings()) is None  # of the first treated version: it brings clean accuracy back
+    assert "brings nothing" in (refusal(replace(little, repaired=True), GuardSettings()) or "")
+    assert refusal(replace(GOOD, repaired=True), GuardSettings()) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "known"),
+    [
+        ({}, True),
+        ({"repaired": False}, False),
+        ({"quality": 0.3}, False),
+        ({"stamped_before": 0.8}, False),
+        ({"stamped_before": float("nan")}, False),
+    ],
+)
+def test_a_trigger_is_known_if_it_was_learnt_and_a_repaired_version_withstands_it(
+    change: dict[str, object], known: bool
+) -> None:
+    seen = replace(GOOD, stamped_before=0.95, repaired=True)
+    assert knows(replace(seen, **change), GuardSettings()) is known  # type: ignore[arg-type]
 
 
 def test_small_losses_cannot_add_up_since_they_are_measured_from_the_best() -> None:

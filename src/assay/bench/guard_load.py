@@ -6,8 +6,6 @@ The load generator runs on the same machine: what it takes of the cores is part 
 from __future__ import annotations
 
 import contextlib
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,17 +16,12 @@ import msgspec
 import numpy as np
 import torch
 
-from assay.bench import zoo
+from assay.bench import guard_process, zoo
 from assay.bench.table import Job, Results, Row, Table
 from assay.bench.zoo import ZooModel
 from assay.data import Dataset
 from assay.data import load as load_data
-from assay.errors import AssayError
-from assay.guard import Stream, Tally, send, wait_until
-from assay.guard.guardian import model_digest
-from assay.guard.serving import listen
-from assay.guard.store import Store
-from assay.guard.versions import Versions
+from assay.guard import Store, Stream, Tally, model_digest, send
 from assay.models import Model, predict, save
 
 CONNECTIONS, HALF_PER_S = 32, 250.0
@@ -87,36 +80,11 @@ def _said(tally: Tally) -> dict[str, float]:
 def _running(model: Model, wanted: ZooModel, folder: Path) -> Iterator[str]:
     """A guard with a second network of the same cost, so that it need not be treated first."""
     path, store_path = save(model, folder / "model.safetensors"), folder / "guard.db"
-    store = Store(store_path, model_digest(model), model.spec.input_shape)
-    versions = Versions(store, store_path.with_name(store_path.name + ".versions"), model)
-    id = versions.next_id()
-    save(_shaken(model), versions.folder / f"{id:04d}" / "model.safetensors")
-    versions.accept(id, "pre-treated", 0.0, {}, "a benchmark")
-    store.put("automatic", "no")
-    store.close()
-    with contextlib.closing(listen("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "assay", "guard", str(path), "--clean", wanted.data, "--port", str(port)]
-    process = subprocess.Popen(
-        [*command, "--store", str(store_path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _await(url, process)
+    guard_process.prepare(store_path, model, _shaken(model), 0.0, {})
+    with contextlib.closing(Store(store_path, model_digest(model), model.spec.input_shape)) as store:
+        store.put("automatic", "no")
+    with guard_process.running(path, wanted.data, store_path) as url:
         yield url
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def _await(url: str, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 120
-    while time.monotonic() < until and process.poll() is None:
-        with contextlib.suppress(AssayError):
-            wait_until(url, lambda health: bool(health["guarded"]), 30, "waiting")
-            return
-        time.sleep(0.2)
-    raise AssayError("the guard did not start within two minutes")
 
 
 def _shaken(model: Model) -> Model:

@@ -107,16 +107,23 @@ def _rate(place: Path) -> float:
     return float(place.with_suffix(".rate").read_text())
 
 
+def obtain_treated(wanted: ZooModel) -> tuple[Model, float]:
+    """The treated network, from the cache or treated now, and the learning rate that was chosen for it."""
+    place = _treated_place(wanted)
+    if not place.with_suffix(".rate").exists():
+        treated(msgspec.to_builtins(wanted))
+    return load_model(place), _rate(place)
+
+
 treated.version = VERSION  # type: ignore[attr-defined]
 
 
 def inoculated(settings: dict[str, Any]) -> dict[str, Any]:
     """A job: quarantine from a stream, repair from it, and the same repair without a generator."""
     wanted = msgspec.convert(settings, ZooModel)
-    if not _treated_place(wanted).exists():
-        treated(settings)
-    live = LiveSettings().no_faster_than(_rate(_treated_place(wanted)))
-    received, network, clean = zoo.obtain(wanted), load_model(_treated_place(wanted)), few_clean(wanted)
+    network, chosen_rate = obtain_treated(wanted)
+    live = LiveSettings().no_faster_than(chosen_rate)
+    received, clean = zoo.obtain(wanted), few_clean(wanted)
     x, triggered = _stream(wanted)
     answers = predict(received, x), predict(network, x)
     differ = answers[0] != answers[1]
@@ -151,7 +158,7 @@ def inoculated(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _halves(wanted: ZooModel) -> tuple[Dataset, Dataset]:
+def halves(wanted: ZooModel) -> tuple[Dataset, Dataset]:
     """The test part: what is streamed, and what is measured on."""
     test = load_data(wanted.data, "test")
     order = np.random.default_rng(1000 + wanted.seed).permutation(len(test))
@@ -163,7 +170,7 @@ def _stream(wanted: ZooModel) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     attack = wanted.attack()
     if attack is None:
         raise ValueError("a stream with triggers needs a backdoored model")
-    live = _halves(wanted)[0]
+    live = halves(wanted)[0]
     rng = np.random.default_rng(wanted.seed)
     index = np.resize(rng.permutation(len(live)), STREAM)
     x, y = live.x[index].copy(), live.y[index]
@@ -200,7 +207,7 @@ def _counts(entries: list[Entry]) -> dict[int, int]:
 
 
 def _measured(model: Model, wanted: ZooModel) -> dict[str, list[int]]:
-    attack, held = wanted.attack(), _halves(wanted)[1]
+    attack, held = wanted.attack(), halves(wanted)[1]
     if attack is None:
         raise ValueError("a repair is measured on a backdoored model")
     return {"clean": _counted(clean_accuracy(model, held)), "asr": _counted(attack_success_rate(model, held, *attack))}

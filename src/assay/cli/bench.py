@@ -41,9 +41,9 @@ def bench(
     Parameters
     ----------
     table
-        badnets-mnist, badnets-signs, scan, repair, nnoculation, guard-load, references, integer, safetynets,
-        safetynets-speed, proof, proof-brief, private, private-exact, private-linear, private-nonlinear, cryptonas,
-        speed, receipts or estimates.
+        badnets-mnist, badnets-signs, scan, repair, nnoculation, guard-load, guard-floods, guard-kills, references,
+        integer, safetynets, safetynets-speed, proof, proof-brief, private, private-exact, private-linear,
+        private-nonlinear, cryptonas, speed, receipts or estimates.
     quick
         One seed and few models, in a minute or two.
     again

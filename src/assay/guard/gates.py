@@ -22,8 +22,11 @@ class Evidence:
         quality: how many clean pictures the learnt trigger turns for the received network alone.
         stamped_before, stamped_after: accuracy on stamped validation pictures, of the served version and of this.
         kept: share of the repair's inputs on which the candidate still differs from the received network.
-        changed: share of recent inputs outside quarantine that it answers otherwise than the served version.
+        changed: share of recent inputs outside quarantine that it answers otherwise than the served version, where
+            that is not for the learnt trigger: with that taken off, the received network says what the candidate says.
         live: how many those were.
+        serving: accuracy on the validation split of the version that was to be repaired.
+        repaired: whether that is a repair itself.
     """
 
     accuracy: float
@@ -34,6 +37,8 @@ class Evidence:
     kept: float
     changed: float
     live: int
+    serving: float
+    repaired: bool
 
 
 def refusal(seen: Evidence, settings: GuardSettings) -> str | None:
@@ -66,7 +71,21 @@ def refusal(seen: Evidence, settings: GuardSettings) -> str | None:
             f"it would change the answer to {_percent(seen.changed)} of {seen.live} recent inputs, "
             f"{_percent(settings.most_change)} are allowed"
         )
+    if seen.repaired and seen.stamped_after - seen.stamped_before < settings.least_gain:
+        return (
+            f"it brings nothing: {_percent(seen.stamped_after)} of the stamped pictures are labelled rightly, "
+            f"{_percent(seen.stamped_before)} before; {_percent(settings.least_gain)} more are needed"
+        )
     return None
+
+
+def knows(seen: Evidence, settings: GuardSettings) -> bool:
+    """Whether the trigger that was learnt is one which a repaired version withstands already.
+
+    Not said of the first treated version: a repair of it brings clean accuracy back too.
+    """
+    learnt = seen.quality >= settings.least_quality
+    return seen.repaired and learnt and seen.stamped_before >= seen.serving - settings.least_gain
 
 
 def approval(seen: Evidence) -> str:

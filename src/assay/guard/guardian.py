@@ -21,24 +21,23 @@ from numpy.typing import NDArray
 
 from assay.data import Dataset, require_clean
 from assay.detect.online import ONLINE, thresholds
-from assay.guard import log, repairing, selection
+from assay.guard import log, repairing
 from assay.guard.batching import Batcher
-from assay.guard.gates import Evidence, approval, refusal
+from assay.guard.demand import REMOVER, Demand, explained, rest_s
+from assay.guard.gates import Evidence, approval, knows, refusal
 from assay.guard.metrics import Metrics
-from assay.guard.repairing import Job, Running
+from assay.guard.repairing import Job, Running, read_generator
 from assay.guard.settings import GuardSettings
 from assay.guard.store import Entry, Store, StoreError
-from assay.guard.versions import RECEIVED, Pair, Versions
+from assay.guard.versions import RECEIVED, Versions
 from assay.models import Model, check_fits, load, predict, save
 from assay.repair import LiveSettings
+from assay.repair.cyclegan import Generator
 
 TICK_S = 0.5
 
 SCORED_A_TICK = 48
 """Quarantined inputs that get their second opinions at a time."""
-
-
-_BY_LABEL = "SELECT received, count(*) FROM quarantine WHERE version = ? GROUP BY received"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +95,7 @@ class Guard:
         save(model, self.received_file)
         self.versions = Versions(self.store, self.folder, self.received, arch)
         self.versions.resume()
+        self.demand = Demand(self.store, self.folder, self.received, self.clean, settings)
         self.metrics = Metrics()
         self.live: deque[NDArray[np.uint8]] = deque(maxlen=settings.live_window)
         self.batcher: Batcher[Asked, Answer] = Batcher(self._answer, settings.max_batch, settings.max_wait_s)
@@ -103,7 +103,6 @@ class Guard:
         self._aside = ThreadPoolExecutor(1, "aside")
         self._scores: dict[str, Any] = {}
         self._limits: dict[str, float] = {}
-        self._usual: tuple[int, NDArray[np.float64]] | None = None
         self._fresh: Counter[int] = Counter()
         self._fresh_quarantined: Counter[int] = Counter()
         self._written = time.monotonic()
@@ -214,46 +213,19 @@ class Guard:
         pair = self.versions.pair
         if pair.version == RECEIVED or not self._may_try():
             return None
-        last = self.store.last()
-        if last - int(self.store.get("looked at", "0")) < self._wanted():
-            return None
-        self.store.put("looked at", str(last))
-        entries = self._worth_learning(pair)
-        if len(entries) < self.settings.enough // 2:
+        entries = self.demand.inputs(pair, self._requests(pair.version), self._limits)
+        if not entries:
             return None
         return self._job(self.folder / f"{pair.version:04d}" / "model.safetensors", np.stack([e.x for e in entries]))
 
-    def _wanted(self) -> int:
-        """New inputs before the next repair: twice as many after each refusal, so that a flood buys few attempts."""
-        return min(self.settings.enough << min(int(self.store.get("refused", "0")), 16), self.settings.capacity)
-
     def _may_try(self) -> bool:
-        """A process that failed is tried again after a while: half a minute, a minute, two, … an hour."""
+        """A process that failed is tried again after a while."""
         failures = int(self.store.get("failures", "0"))
-        return time.time() >= float(self.store.get("failed at", "0")) + (min(3600, 15 * 2**failures) if failures else 0)
-
-    def _worth_learning(self, pair: Pair) -> list[Entry]:
-        counts = dict(self.store.rows(_BY_LABEL, pair.version))
-        labels = selection.in_excess(counts, self._requests(pair.version), self._usual_of(pair))
-        entries = selection.chosen(self.store.of_version(pair.version, self.settings.capacity), labels, self._limits)
-        if len(entries) < self.settings.enough // 2:
-            log.note(
-                self.store,
-                "no repair",
-                f"of {sum(counts.values())} quarantined inputs only {len(entries)} come with labels that are in excess",
-            )
-        return entries
+        return time.time() >= float(self.store.get("failed at", "0")) + rest_s(failures)
 
     def _requests(self, version: int) -> int:
         (told,) = self.store.rows("SELECT coalesce(sum(requests), 0) FROM history WHERE version = ?", version)[0]
         return int(told) + self._fresh[version]
-
-    def _usual_of(self, pair: Pair) -> NDArray[np.float64]:
-        if self._usual is None or self._usual[0] != pair.version:
-            assert pair.treated is not None
-            usual = selection.clean_disagreement(self.received, pair.treated, self.clean.take(2000))
-            self._usual = (pair.version, usual)
-        return self._usual[1]
 
     def _job(self, treated: Path | None, quarantined: NDArray[np.uint8]) -> Job:
         id = self.versions.next_id()
@@ -297,17 +269,17 @@ class Guard:
         why = refusal(seen, self.settings) if self.automatic else "a person has turned swaps off"
         if why is None:
             self._accept(id, kind, record, approval(seen))
-            self.store.put("refused", "0")
+            self.demand.met()
         else:
             log.note(self.store, "refusal", f"version {id} is not accepted: {why}")
-            self.store.put("refused", str(int(self.store.get("refused", "0")) + 1))
+            remover = done.job.folder / f"{REMOVER}.safetensors" if knows(seen, self.settings) else None
+            self.demand.in_vain(done.job.treated.parent, remover)
             shutil.rmtree(done.job.folder, ignore_errors=True)
 
     def _accept(self, id: int, kind: str, record: dict[str, object], reason: str) -> None:
         accuracy = record["accuracy"]
         assert isinstance(accuracy, float)
         self.versions.accept(id, kind, accuracy, record, reason)
-        self.store.put("looked at", str(self.store.last()))
 
     def _failed(self, sentence: str) -> None:
         log.note(self.store, "failure", sentence)
@@ -321,10 +293,24 @@ class Guard:
         changed = 0.0
         if recent:
             x, served = np.stack(recent), self.versions.pair.treated or self.received
-            changed = float((predict(candidate, x) != predict(served, x)).mean())
+            x = x[predict(candidate, x) != predict(served, x)]
+            changed = float((~explained(self.received, candidate, self._learnt(job), x)).sum() / len(recent))
         figures = {n: float("nan") if result[n] is None else float(result[n])
                    for n in ("accuracy", "quality", "stamped_before", "stamped_after", "kept")}  # fmt: skip
-        return Evidence(best=self.versions.best_accuracy(), changed=changed, live=len(recent), **figures)
+        serving = next((v for v in self.versions.all() if job.treated and v.folder == job.treated.parent.name), None)
+        return Evidence(
+            best=self.versions.best_accuracy(),
+            changed=changed,
+            live=len(recent),
+            serving=serving.accuracy if serving else 0.0,
+            repaired=serving is not None and serving.kind == "repaired",
+            **figures,
+        )
+
+    def _learnt(self, job: Job) -> list[Generator]:
+        """What takes off the trigger that a repair learnt."""
+        file = job.folder / f"{REMOVER}.safetensors"
+        return [read_generator(file, self.shape[0])] if file.exists() else []
 
     def _give_second_opinions(self) -> None:
         if not self._scores:

@@ -1,7 +1,8 @@
 """Treatment and repairs, each in a process of its own at low priority: what they crash, slow down or leak is theirs.
 
 The parent hands over a job and a folder, and finds in it, once the process has ended well, `model.safetensors`,
-`pictures.npz` (clean and stamped, for the page), `generator.safetensors` and, written last, `result.json`.
+`pictures.npz` (clean and stamped, for the page), the generators that stamp the trigger and take it off, and, written
+last, `result.json`.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 
 from assay.data import Dataset
+from assay.errors import ModelError
 from assay.models import Model, clean_accuracy, load, predict, save
 from assay.repair import RepairSettings
 from assay.repair.cyclegan import Generator
@@ -161,6 +164,8 @@ def _repaired(job: Job, received: Model, said: _Said) -> dict[str, Any]:
     save(made.model, job.folder / "model.safetensors")
     if made.generator is not None:
         write_atomically(job.folder / "generator.safetensors", to_bytes(made.generator.state_dict()))
+        if made.remover is not None:
+            write_atomically(job.folder / "remover.safetensors", to_bytes(made.remover.state_dict()))
         few = made.validation.x[:8]
         stamped = made.generator.stamp(few)
         labels = {"before": predict(received, few), "after": predict(received, stamped)}
@@ -179,9 +184,16 @@ def _repaired(job: Job, received: Model, said: _Said) -> dict[str, Any]:
 
 
 def read_generator(path: Path, channels: int) -> Generator:
-    """A generator that an earlier repair wrote."""
+    """A generator that a repair wrote.
+
+    Raises:
+        ModelError: if the file is damaged.
+    """
     generator = Generator(channels)
-    generator.load_state_dict(load_file(path))
+    try:
+        generator.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ModelError(f"{path} holds no generator: {error}") from error
     return generator.eval()
 
 

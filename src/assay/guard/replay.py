@@ -69,15 +69,16 @@ class Tally:
 
 
 class Client:
-    """One connection, kept open."""
+    """One connection, kept open; `source` is the address to call from, where the machine has several."""
 
-    def __init__(self, url: str, timeout_s: float = 60.0) -> None:
+    def __init__(self, url: str, timeout_s: float = 60.0, source: str | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InputError(f"--url must look like http://127.0.0.1:8080, got {url!r}")
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self.url = url
-        self._connection = kind(parts.hostname, parts.port, timeout=timeout_s)
+        mine = (source, 0) if source else None
+        self._connection = kind(parts.hostname, parts.port, timeout=timeout_s, source_address=mine)
 
     def __enter__(self) -> Client:
         return self

@@ -30,7 +30,7 @@ def clean_disagreement(received: Model, treated: Model, clean: Dataset) -> NDArr
     return counts / max(1, len(clean))
 
 
-def in_excess(counts: Mapping[int, int], requests: int, usual: NDArray[np.float64]) -> list[int]:
+def in_excess(counts: Mapping[int, float], requests: float, usual: NDArray[np.float64]) -> list[int]:
     """The labels that were quarantined more often than `requests` clean inputs would have been."""
     return sorted(label for label, seen in counts.items() if seen > TIMES * usual[label] * requests + MORE)
 

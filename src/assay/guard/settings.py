@@ -28,6 +28,7 @@ class GuardSettings:
         most_loss: a candidate's validation accuracy may be this much under the best version so far.
         most_change: share of recent inputs outside quarantine whose answer a candidate may change.
         least_quality: share of clean pictures that the learnt trigger must turn for it to be believed.
+        least_gain: of stamped pictures, the share that a repair of a repaired version must label rightly on top.
         keeps: share of the inputs of a repair on which a candidate must still differ from the received network.
         live_window: recent inputs outside quarantine that a candidate is tried on.
         seed: of treatment and repairs.
@@ -45,6 +46,7 @@ class GuardSettings:
     most_loss: float = 0.01
     most_change: float = 0.06
     least_quality: float = 0.5
+    least_gain: float = 0.05
     keeps: float = 0.7
     live_window: int = 512
     seed: int = 0
@@ -57,7 +59,7 @@ class GuardSettings:
         for name in whole:
             if values[name] < 1:
                 raise InputError(f"{name} must be at least 1, got {values[name]}")
-        for name in ("most_loss", "most_change", "least_quality", "keeps"):
+        for name in ("most_loss", "most_change", "least_quality", "least_gain", "keeps"):
             if not 0 <= values[name] <= 1:
                 raise InputError(f"{name} must be in [0, 1], got {values[name]}")
         if self.enough > min(self.capacity, self.per_client):

@@ -174,13 +174,13 @@ class Store:
         """The newest, newest first."""
         return [self._entry(row) for row in self.rows(f"SELECT {_COLUMNS} FROM quarantine ORDER BY id DESC LIMIT ?", n)]
 
-    def of_version(self, version: int, n: int) -> list[Entry]:
-        """The newest that came under a version, taken from its clients in turn, so that none of them outweighs."""
+    def of_version(self, version: int, n: int, after: int = 0) -> list[Entry]:
+        """The newest that came under a version, with ids above `after`: its clients in turn, so that none outweighs."""
         ranked = (
             f"SELECT {_COLUMNS}, row_number() OVER (PARTITION BY client ORDER BY id DESC) AS turn "
-            "FROM quarantine WHERE version = ? ORDER BY turn, id DESC LIMIT ?"
+            "FROM quarantine WHERE version = ? AND id > ? ORDER BY turn, id DESC LIMIT ?"
         )
-        return [self._entry(row) for row in self.rows(ranked, version, n)]
+        return [self._entry(row) for row in self.rows(ranked, version, after, n)]
 
     def unscored(self, n: int) -> list[Entry]:
         """The newest without second opinions."""

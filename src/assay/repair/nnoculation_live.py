@@ -52,6 +52,7 @@ class Inoculation:
     Attributes:
         model: new; the given ones are untouched.
         generator: stamps what was learnt; None in the ablation without one.
+        remover: the other one, which takes it off.
         quality: of the clean validation pictures that can be turned, the share that, stamped, fool the received network
             and not the treated one.
         validation: the split that was measured on.
@@ -63,6 +64,7 @@ class Inoculation:
 
     model: Model
     generator: Generator | None
+    remover: Generator | None
     quality: float
     validation: Dataset
     accuracy: float
@@ -100,7 +102,7 @@ def inoculate(
     begun = time.monotonic()
     tuning, validation = split(treated, clean, settings.tuning.validation, seed)
     judged = validation.take(JUDGED_ON)
-    generator, quality, learnt = None, 0.0, {}
+    generator, remover, quality, learnt = None, None, 0.0, {}
     if len(quarantined):
         reach = _reach(predict(received, quarantined), judged)
         rights = (correct(copy.deepcopy(received), judged), correct(copy.deepcopy(treated), judged))
@@ -113,7 +115,7 @@ def inoculate(
             progress=progress,
             deadline=deadline,
         )
-        generator, quality = gan.stamps, gan.quality
+        generator, remover, quality = gan.stamps, gan.removes, gan.quality
         learnt = {"quality": quality, "step": gan.step, "looks": gan.looks}
     generators = [*earlier, *([generator] if generator else [])]
     lesson = _lesson(tuning, generators, seed)
@@ -125,6 +127,7 @@ def inoculate(
     return Inoculation(
         network.eval(),
         generator,
+        remover,
         quality,
         validation,
         clean_accuracy(network, validation).value,

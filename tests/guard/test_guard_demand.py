@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,7 @@ def test_each_repair_in_vain_doubles_inputs_and_rest_up_to_their_bounds(
     demand: Demand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1e9
-    monkeypatch.setattr("assay.guard.demand.time.time", lambda: now)
+    monkeypatch.setattr(time, "time", lambda: now)
     wanted = ENOUGH
     for times in range(1, 12):
         if wanted > ENOUGH:

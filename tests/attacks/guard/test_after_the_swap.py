@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import numpy as np
@@ -117,9 +118,8 @@ def test_a_learnt_generator_that_wipes_everything_away_does_not_end_repairs(tmp_
 def test_after_a_flood_in_vain_a_second_backdoor_is_still_repaired(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    late = 0.0
-    now = __import__("time").time
-    monkeypatch.setattr("assay.guard.demand.time.time", lambda: now() + late)
+    late, now = 0.0, time.time
+    monkeypatch.setattr(time, "time", lambda: now() + late)
 
     async def story() -> None:
         nonlocal late

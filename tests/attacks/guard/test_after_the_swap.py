@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from pathlib import Path
 
@@ -45,13 +46,31 @@ def mixed(n: int, seed: int, trigger: object, target: int) -> np.ndarray:
     return np.where(bad[:, None, None, None], trigger(data.x), data.x)  # type: ignore[operator]
 
 
-async def repaired(guard: Guard) -> None:
-    """The first backdoor was seen, and is gone."""
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a guard that has seen the first backdoor, and got rid of it."""
+    folder = tmp_path_factory.mktemp("once")
+
+    async def story() -> None:
+        guard = guard_on(folder / "guard.db", model=twice_backdoored())
+        guard.batcher.start()
+        await settled(guard)
+        await sent(guard, mixed(600, 5, stamped, TARGET))
+        await settled(guard)
+        assert guard.versions.pair.version == 2, [line.said for line in log.lines(guard.store, 9)]
+        await guard.stop()
+
+    asyncio.run(story())
+    return folder
+
+
+def resumed(once: Path, place: Path, **settings: object) -> Guard:
+    """A guard that goes on from there."""
+    shutil.copytree(once, place, dirs_exist_ok=True)
+    guard = guard_on(place / "guard.db", model=twice_backdoored(), **settings)
     guard.batcher.start()
-    await settled(guard)
-    await sent(guard, mixed(600, 5, stamped, TARGET))
-    await settled(guard)
-    assert guard.versions.pair.version == 2, [line.said for line in log.lines(guard.store, 9)]
+    assert guard.versions.pair.version == 2
+    return guard
 
 
 def success(guard: Guard, trigger: object, target: int) -> float:
@@ -61,10 +80,9 @@ def success(guard: Guard, trigger: object, target: int) -> float:
     return float((predict(served, trigger(data.x[data.y != target])) == target).mean())  # type: ignore[operator]
 
 
-def test_inputs_of_a_backdoor_that_is_gone_are_quarantined_and_begin_no_repair(tmp_path: Path) -> None:
+def test_inputs_of_a_backdoor_that_is_gone_are_quarantined_and_begin_no_repair(once: Path, tmp_path: Path) -> None:
     async def story() -> None:
-        guard = guard_on(tmp_path / "guard.db")
-        await repaired(guard)
+        guard = resumed(once, tmp_path)
         kept = 0
         for seed in range(4):
             kept += (await sent(guard, mixed(300, 30 + seed, stamped, TARGET))).sum()
@@ -78,10 +96,9 @@ def test_inputs_of_a_backdoor_that_is_gone_are_quarantined_and_begin_no_repair(t
     asyncio.run(story())
 
 
-def test_a_second_backdoor_that_shows_up_later_is_repaired_too(tmp_path: Path) -> None:
+def test_a_second_backdoor_that_shows_up_later_is_repaired_too(once: Path, tmp_path: Path) -> None:
     async def story() -> None:
-        guard = guard_on(tmp_path / "guard.db", model=twice_backdoored())
-        await repaired(guard)
+        guard = resumed(once, tmp_path)
         for seed in range(3):
             await sent(guard, mixed(300, 40 + seed, stamped, TARGET))
             await settled(guard)
@@ -96,12 +113,11 @@ def test_a_second_backdoor_that_shows_up_later_is_repaired_too(tmp_path: Path) -
     asyncio.run(story())
 
 
-def test_a_learnt_generator_that_wipes_everything_away_does_not_end_repairs(tmp_path: Path) -> None:
+def test_a_learnt_generator_that_wipes_everything_away_does_not_end_repairs(once: Path, tmp_path: Path) -> None:
     """As if an attacker had taught it to: whatever comes is taken for known."""
 
     async def story() -> None:
-        guard = guard_on(tmp_path / "guard.db", model=twice_backdoored(), enough=20)
-        await repaired(guard)
+        guard = resumed(once, tmp_path, enough=20)
         guard.demand._explained = lambda pair, entries: np.ones(len(entries), bool)  # type: ignore[method-assign]
         sends = 0
         while begun(guard) == 1 and sends < 20:
@@ -116,15 +132,14 @@ def test_a_learnt_generator_that_wipes_everything_away_does_not_end_repairs(tmp_
 
 
 def test_after_a_flood_in_vain_a_second_backdoor_is_still_repaired(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late, now = 0.0, time.time
     monkeypatch.setattr(time, "time", lambda: now() + late)
 
     async def story() -> None:
         nonlocal late
-        guard = guard_on(tmp_path / "guard.db", model=twice_backdoored(), capacity=320, per_client=320)
-        await repaired(guard)
+        guard = resumed(once, tmp_path, capacity=320, per_client=320)
         noise = np.random.default_rng(0).integers(0, 256, (400, 1, 28, 28), dtype=np.uint8)
         for _ in range(6):
             await sent(guard, noise, "attacker")
@@ -143,10 +158,9 @@ def test_after_a_flood_in_vain_a_second_backdoor_is_still_repaired(
     asyncio.run(story())
 
 
-def test_a_damaged_remover_is_noted_and_the_guard_goes_on(tmp_path: Path) -> None:
+def test_a_damaged_remover_is_noted_and_the_guard_goes_on(once: Path, tmp_path: Path) -> None:
     async def story() -> None:
-        guard = guard_on(tmp_path / "guard.db")
-        await repaired(guard)
+        guard = resumed(once, tmp_path)
         (guard.folder / "0002" / f"{REMOVER}.safetensors").write_bytes(b"\xff" * 100)
         await sent(guard, mixed(300, 30, stamped, TARGET))
         await settled(guard)

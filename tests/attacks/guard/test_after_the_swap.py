@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from assay.guard import Guard, log
-from assay.guard.demand import KNOWN, REMOVER, rest_s
+from assay.guard.demand import KNOWN, REMOVER, explained, rest_s
 from assay.models import predict
 from guard_task import (
     SECOND_TARGET,
@@ -68,7 +68,6 @@ def resumed(once: Path, place: Path, **settings: object) -> Guard:
     """A guard that goes on from there."""
     shutil.copytree(once, place, dirs_exist_ok=True)
     guard = guard_on(place / "guard.db", model=twice_backdoored(), **settings)
-    guard.batcher.start()
     assert guard.versions.pair.version == 2
     return guard
 
@@ -83,6 +82,7 @@ def success(guard: Guard, trigger: object, target: int) -> float:
 def test_inputs_of_a_backdoor_that_is_gone_are_quarantined_and_begin_no_repair(once: Path, tmp_path: Path) -> None:
     async def story() -> None:
         guard = resumed(once, tmp_path)
+        guard.batcher.start()
         kept = 0
         for seed in range(4):
             kept += (await sent(guard, mixed(300, 30 + seed, stamped, TARGET))).sum()
@@ -96,9 +96,24 @@ def test_inputs_of_a_backdoor_that_is_gone_are_quarantined_and_begin_no_repair(o
     asyncio.run(story())
 
 
+def test_the_learnt_trigger_explains_its_own_inputs_and_no_others(once: Path, tmp_path: Path) -> None:
+    guard = resumed(once, tmp_path)
+    pair, x = guard.versions.pair, pictures(400, 89).x
+    assert pair.treated is not None
+    noise = np.random.default_rng(0).integers(0, 256, x.shape, dtype=np.uint8)
+    shares = {}
+    for name, sent_in in (("first", stamped(x)), ("second", second_trigger(x)), ("noise", noise)):
+        differs = predict(pair.received, sent_in) != predict(pair.treated, sent_in)
+        told = explained(pair.received, pair.treated, guard.demand._removers(pair), sent_in[differs])
+        shares[name] = told.mean() if differs.any() else 0.0
+    assert shares["first"] > 0.8, shares
+    assert max(shares["second"], shares["noise"]) < 0.4, shares
+
+
 def test_a_second_backdoor_that_shows_up_later_is_repaired_too(once: Path, tmp_path: Path) -> None:
     async def story() -> None:
         guard = resumed(once, tmp_path)
+        guard.batcher.start()
         for seed in range(3):
             await sent(guard, mixed(300, 40 + seed, stamped, TARGET))
             await settled(guard)
@@ -118,6 +133,7 @@ def test_a_learnt_generator_that_wipes_everything_away_does_not_end_repairs(once
 
     async def story() -> None:
         guard = resumed(once, tmp_path, enough=20)
+        guard.batcher.start()
         guard.demand._explained = lambda pair, entries: np.ones(len(entries), bool)  # type: ignore[method-assign]
         sends = 0
         while begun(guard) == 1 and sends < 20:
@@ -140,6 +156,7 @@ def test_after_a_flood_in_vain_a_second_backdoor_is_still_repaired(
     async def story() -> None:
         nonlocal late
         guard = resumed(once, tmp_path, capacity=320, per_client=320)
+        guard.batcher.start()
         noise = np.random.default_rng(0).integers(0, 256, (400, 1, 28, 28), dtype=np.uint8)
         for _ in range(6):
             await sent(guard, noise, "attacker")
@@ -161,6 +178,7 @@ def test_after_a_flood_in_vain_a_second_backdoor_is_still_repaired(
 def test_a_damaged_remover_is_noted_and_the_guard_goes_on(once: Path, tmp_path: Path) -> None:
     async def story() -> None:
         guard = resumed(once, tmp_path)
+        guard.batcher.start()
         (guard.folder / "0002" / f"{REMOVER}.safetensors").write_bytes(b"\xff" * 100)
         await sent(guard, mixed(300, 30, stamped, TARGET))
         await settled(guard)

@@ -21,7 +21,7 @@ def test_there_is_a_row_a_kind_of_flood_with_what_the_gates_said() -> None:
     results[0][1]["after"]["clean"] = [900, 1000]
     rows = guard_floods.rows(results)
     assert [(row["kind"], row["n"]) for row in rows] == [(kind, 5) for kind in guard_floods.KINDS]
-    assert [row["succeeded_rate"] for row in rows] == [0.2, 0.0]
+    assert [row["succeeded_rate"] for row in rows] == [0.2, 0.0, 0.0]
     assert rows[0]["largest_loss"] == pytest.approx(0.07) and rows[1]["largest_loss"] == pytest.approx(-0.015)
     assert rows[0]["repairs"] == rows[0]["refused"] == 5 and rows[0]["accepted"] == 0
     assert rows[0]["said"] == "a reason"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import pytest
 from socket_pairs import both, plain_channels, tls_channels
 
 from assay.errors import InputError
+from assay.private.channel import ProtocolError
 from assay.private.keys import make_keys
 from assay.private.tls import is_loopback
-from assay.private.transport import FRAME, SocketChannel
+from assay.private.transport import AT_ONCE, FRAME, SocketChannel
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,28 @@ def test_both_may_send_more_than_any_buffer_holds_before_either_reads(channels: 
         return end.receive(much.nbytes).nbytes
 
     assert both(*(lambda end=end: talk(end) for end in channels)) == [much.nbytes] * 2
+
+
+def test_short_messages_do_not_overtake_long_ones_nor_wait_for_a_reader(channels: Ends) -> None:
+    rng = np.random.default_rng(3)
+    sizes = [AT_ONCE // 2, 7, 3 * AT_ONCE, 1, 0, AT_ONCE - 9, AT_ONCE + 1] * 60  # far more than sockets hold
+    messages = [rng.integers(0, 256, size, dtype=np.uint8) for size in sizes]
+    for end in channels:
+        for message in messages:
+            end.send(message)
+    for end in channels:
+        for message in messages:
+            assert np.array_equal(end.receive(message.nbytes), message)
+
+
+def test_who_sends_short_messages_hears_why_the_other_party_left(channels: Ends) -> None:
+    server, client = channels
+    server.complain("enough")
+    server.close()
+    with pytest.raises(ProtocolError, match="enough"):
+        for _ in range(1000):
+            client.send(np.zeros(8, np.uint8))
+            time.sleep(0.001)
 
 
 def test_bytes_rounds_and_messages_are_counted_by_part_with_the_frames_own(channels: Ends) -> None:

@@ -18,7 +18,6 @@ from assay.errors import InputError
 from assay.private.channel import ProtocolError
 from assay.private.transport import PlainWire
 
-_PIECE = 1 << 18
 HANDSHAKE_S = 10.0
 
 
@@ -91,13 +90,16 @@ class TlsWire:
         if data := self._outgoing.read():
             self._plain.write(data, HANDSHAKE_S)
 
-    def write(self, data: bytes | memoryview, timeout_s: float) -> None:
-        view = memoryview(data)
-        for start in range(0, len(view), _PIECE):
-            with self._lock:
-                self._tls.write(view[start : start + _PIECE])
-                sealed = self._outgoing.read()
-            self._plain.write(sealed, timeout_s)
+    def seal(self, data: bytes | memoryview) -> bytes | memoryview:
+        with self._lock:
+            self._tls.write(data)
+            return self._outgoing.read()
+
+    def push(self, sealed: bytes | memoryview) -> int:
+        return self._plain.push(sealed)
+
+    def write(self, sealed: bytes | memoryview, timeout_s: float) -> None:
+        self._plain.write(sealed, timeout_s)
 
     def read_into(self, view: memoryview, deadline: float) -> None:
         filled = 0

@@ -2,8 +2,9 @@
 
 A frame is its length (4 bytes), its number in this direction (4), its kind (1), then the body. Length and number are
 checked before memory is taken: the protocol knows what comes next, so a frame that is lost, repeated, out of order or
-of another size ends the session. A thread writes, so that sending never waits for the other side to read: two parties
-that both send much would wait for each other for ever.
+of another size ends the session. Sending never waits for the other side to read: two parties that both send much would
+wait for each other for ever. A short message goes out at once if the socket takes it, since to wake a thread for it
+costs more than all else in a round; what the socket does not take, a thread writes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import IntEnum
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
@@ -34,6 +37,8 @@ MAX_COMPLAINT = 500
 SLOWEST = 1 << 16
 """Bytes a second: a message is given its time-out and what this rate needs for its size."""
 _PIECE = 1 << 18
+AT_ONCE = 1 << 16
+"""Bytes of a message that is sealed and sent by whoever sends it; longer ones are worth a thread."""
 _CLOSING_S = 2.0
 
 T = TypeVar("T")
@@ -59,8 +64,14 @@ class Wire(Protocol):
 
     peer: str
 
-    def write(self, data: bytes | memoryview, timeout_s: float) -> None:
-        """Send all of it."""
+    def seal(self, data: bytes | memoryview) -> bytes | memoryview:
+        """What stands for the data on the wire; in the order in which it will be sent."""
+
+    def push(self, sealed: bytes | memoryview) -> int:
+        """Send what can be sent without waiting; returns how many bytes."""
+
+    def write(self, sealed: bytes | memoryview, timeout_s: float) -> None:
+        """Send all of it, which is no more than a piece."""
 
     def read_into(self, view: memoryview, deadline: float) -> None:
         """Fill the view, by `time.monotonic()` = deadline."""
@@ -83,15 +94,22 @@ class PlainWire:
             self.peer = str(connected.getpeername()[0])
         except (OSError, IndexError):
             self.peer = "unknown"
-        # Two objects for one socket, because each has a time-out of its own.
-        self._reading, self._writing = connected, connected.dup()
+        # Three objects for one socket, because each has a time-out of its own.
+        self._reading, self._writing, self._pushing = connected, connected.dup(), connected.dup()
         self._writing.settimeout(60.0)
+        self._pushing.settimeout(0.0)
 
-    def write(self, data: bytes | memoryview, timeout_s: float) -> None:
+    def seal(self, data: bytes | memoryview) -> bytes | memoryview:
+        return data
+
+    def push(self, sealed: bytes | memoryview) -> int:
+        with suppress(BlockingIOError):
+            return self._pushing.send(sealed)
+        return 0
+
+    def write(self, sealed: bytes | memoryview, timeout_s: float) -> None:
         self._writing.settimeout(timeout_s)
-        view = memoryview(data)
-        for start in range(0, len(view), _PIECE):
-            self._writing.sendall(view[start : start + _PIECE])
+        self._writing.sendall(sealed)
 
     def read_into(self, view: memoryview, deadline: float) -> None:
         filled = 0
@@ -119,7 +137,7 @@ class PlainWire:
                 self.receive_some(deadline)
 
     def close(self) -> None:
-        for each in (self._reading, self._writing):
+        for each in (self._reading, self._writing, self._pushing):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
@@ -137,6 +155,21 @@ def left(deadline: float) -> float:
     return seconds
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """What the writing thread has to send."""
+
+    data: bytes | memoryview
+    sealed: bool
+
+    def pieces(self, wire: Wire) -> Iterator[bytes | memoryview]:
+        """As it goes over the wire."""
+        view = memoryview(self.data)
+        for start in range(0, len(view), _PIECE):
+            piece = view[start : start + _PIECE]
+            yield piece if self.sealed else wire.seal(piece)
+
+
 class SocketChannel:
     """One end of a session between two processes (see `Channel`).
 
@@ -152,17 +185,41 @@ class SocketChannel:
         self._sent = self._received = 0
         self._broken: OSError | None = None
         self._over = False
-        self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
+        self._outbox: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._sending, self._waiting = threading.Lock(), 0
         self._writer = threading.Thread(target=self._write, name="assay-private-writer", daemon=True)
         self._writer.start()
 
     def _write(self) -> None:
         while (data := self._outbox.get()) is not None:
             try:
-                self._wire.write(data, self.timeout_s + len(data) / SLOWEST)
+                for sealed in data.pieces(self._wire):
+                    self._wire.write(sealed, self.timeout_s + len(sealed) / SLOWEST)
             except (OSError, ValueError) as error:
-                self._broken = error if isinstance(error, OSError) else ConnectionResetError("the connection is closed")
+                self._fail(error)
                 return
+            with self._sending:
+                self._waiting -= 1
+
+    def _fail(self, error: OSError | ValueError) -> None:
+        self._broken = error if isinstance(error, OSError) else ConnectionResetError("the connection is closed")
+
+    def _post(self, data: bytes) -> None:
+        """Send at once what can be, and leave the rest to the thread. Nothing overtakes what waits there."""
+        with self._sending:
+            rest = _Waiting(data, sealed=False)
+            if not self._waiting and len(data) <= AT_ONCE:
+                try:
+                    sealed = self._wire.seal(data)
+                    sent = self._wire.push(sealed)
+                except (OSError, ValueError) as error:
+                    self._fail(error)
+                    return
+                if sent == len(sealed):
+                    return
+                rest = _Waiting(memoryview(sealed)[sent:], sealed=True)
+            self._waiting += 1
+            self._outbox.put(rest)
 
     def send(self, message: NDArray[Any]) -> None:
         """Send an array's bytes; returns at once."""
@@ -189,10 +246,10 @@ class SocketChannel:
         self._sent = (self._sent + 1) & 0xFFFFFFFF
         self.meter.sent(FRAME.size + len(body))
         if len(body) < _PIECE:
-            self._outbox.put(head + body)
+            self._post(head + body)
         else:
-            self._outbox.put(head)
-            self._outbox.put(body)
+            self._post(head)
+            self._post(body)
 
     def receive(self, size: int) -> Bytes:
         """Wait for the next message, which must have `size` bytes.

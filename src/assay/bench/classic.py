@@ -20,6 +20,7 @@ from assay.bench.table import SEEDS, Job, Results, Row, Table, spread
 from assay.bench.zoo import cache_folder
 from assay.data import Dataset, normalisation
 from assay.data import load as load_data
+from assay.errors import ModelError
 from assay.integer import Compilation, CompileSettings, compile_measured
 from assay.integer.classic_training import RECIPES, ClassicTraining, train_safetynet
 from assay.models import Model, ModelSpec, Rate, predict, rate, save
@@ -85,8 +86,19 @@ MARGINS = (2.0, 1.0, 0.5)
 
 
 def compiled(model: Model, clean: Dataset) -> Compilation:
-    """In integers, with the largest margin among the best ones on clean pictures."""
-    tried = [compile_measured(model, clean, CompileSettings(margin_bits=margin)) for margin in MARGINS]
+    """In integers, with the largest margin among the best ones on clean pictures.
+
+    Raises:
+        ModelError: if the field has no room for the network under any margin.
+    """
+    tried: list[Compilation] = []
+    for margin in MARGINS:
+        try:
+            tried.append(compile_measured(model, clean, CompileSettings(margin_bits=margin)))
+        except ModelError as error:
+            full = error
+    if not tried:
+        raise full
     return max(tried, key=lambda c: c.integer_accuracy.hits)
 
 
@@ -128,19 +140,21 @@ def _jobs(quick: bool) -> list[Job]:
 
 
 def rows(results: Results) -> list[Row]:
-    """A row a data set: medians over the seeds."""
-    groups: dict[str, dict[str, list[tuple[int, dict[str, Any]]]]] = {}
+    """A row a data set: medians over the seeds of which both twins are trained."""
+    groups: dict[str, dict[str, Seeded]] = {}
     for job, result in results:
-        kinds = groups.setdefault(job.settings["data"], {"square": [], "relu": []})
-        kinds[job.settings["activation"]].append((job.settings["seed"], result))
-    return [_row(data, kinds["square"], kinds["relu"]) for data, kinds in groups.items()]
+        kinds = groups.setdefault(job.settings["data"], {"square": {}, "relu": {}})
+        kinds[job.settings["activation"]][job.settings["seed"]] = result
+    pairs = {data: sorted(kinds["square"].keys() & kinds["relu"].keys()) for data, kinds in groups.items()}
+    return [_row(data, seeds, groups[data]) for data, seeds in pairs.items() if seeds]
 
 
-Seeded = list[tuple[int, dict[str, Any]]]
+Seeded = dict[int, dict[str, Any]]
 
 
-def _row(data: str, square: Seeded, relu: Seeded) -> Row:
-    row: Row = {"task": NAMES[data], "n": len(square), "seed": [seed for seed, _ in square]}
+def _row(data: str, seeds: list[int], of: dict[str, Seeded]) -> Row:
+    square, relu = ([of[kind][seed] for seed in seeds] for kind in ("square", "relu"))
+    row: Row = {"task": NAMES[data], "n": len(seeds), "seed": seeds}
     shown = {
         "square_accuracy": (square, "float"),
         "field_accuracy": (square, "integer"),
@@ -148,13 +162,13 @@ def _row(data: str, square: Seeded, relu: Seeded) -> Row:
         "twin_integer_accuracy": (relu, "integer"),
     }
     for name, (found, key) in shown.items():
-        rates = [Rate(*result[key]) for _, result in found]
+        rates = [Rate(*result[key]) for result in found]
         row |= {name: median(r.value for r in rates), f"{name}_interval": spread(rates)}
-    lost = [Rate(*t["float"]).value - Rate(*s["integer"]).value for (_, t), (_, s) in zip(relu, square, strict=True)]
+    lost = [Rate(*t["float"]).value - Rate(*s["integer"]).value for t, s in zip(relu, square, strict=True)]
     return row | {
-        "test_pictures": square[0][1]["float"][1],
+        "test_pictures": square[0]["float"][1],
         "largest_loss": max(lost),
-        "wrapped": sum(result["wrapped_on_clean"] for _, result in square),
+        "wrapped": sum(result["wrapped_on_clean"] for result in square),
     }
 
 

@@ -28,7 +28,8 @@ class RayExecutor(Executor):
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise InputError(f"no Ray cluster answers at {address}: {error}") from error
         self._ray = ray
-        self._run = ray.remote(num_cpus=1, max_retries=0)(_call)
+        # Ray's own types, where it is installed, do not cover functions of any argument.
+        self._run: Any = ray.remote(num_cpus=1, max_retries=0)(_call)
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Hand a call to the cluster."""

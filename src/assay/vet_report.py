@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from assay.detect import Finding, measured
+from assay.detect import FOR_HALF, ODD_HALF, Finding, Scan, measured
 from assay.models import Rate, predict
 from assay.report import (
     Comparison,
@@ -26,7 +26,7 @@ SHOWN = 8
 
 LIMITS = (
     "Triggers that cover most of the picture, or that depend on its content, are not searched for.",
-    "A backdoor of one source class alone can pass the search, which looks for triggers that turn every picture.",
+    "A backdoor of one source class alone can pass the search, which asks for triggers that turn all pictures or half.",
     "A trigger behind units that clean pictures never switch on gives the search no direction, and can pass it.",
     "Behaviour on kinds of pictures that the clean set does not have was not looked at.",
     "Clean accuracy is measured on a part of your clean set; if its labels are wrong, so are the figures.",
@@ -45,7 +45,7 @@ def report(found: Vetting, run: Run, path: Path) -> Path:
         class_names=names,
         files=(_file(found),),
         provenance=_provenance(found),
-        detectors=tuple(_detector(finding) for finding in reversed(found.first.findings)),  # the one that accuses first
+        detectors=tuple(_detector(finding) for finding in _accuser_first(found.first)),
         target=verdict.target,
         p_value=verdict.p_value,
         score_note=verdict.why,
@@ -115,6 +115,12 @@ def _provenance(found: Vetting) -> tuple[tuple[str, str], ...]:
         ("clean set", f"{found.clean.name}, {len(found.clean)} pictures"),
         ("signature", "none was checked: the file carries no signature that this version reads"),
     )
+
+
+def _accuser_first(scan: Scan) -> list[Finding]:
+    """The search for triggers that turn half of the pictures stands first if it accuses, and last if not."""
+    by_half = scan.verdict.ground == ODD_HALF
+    return sorted(reversed(scan.findings), key=lambda f: (f.detector == FOR_HALF) != by_half)
 
 
 def _detector(finding: Finding) -> Detector:

@@ -30,6 +30,7 @@ from assay.bench import (
     speed,
     zoo,
 )
+from assay.detect import FOR_HALF, ODD_HALF
 from assay.detect.verdict import ACCUSING, SUPPORTING, shipped
 from assay.runs import digest
 
@@ -104,6 +105,15 @@ def made_up(job: Job) -> dict[str, Any]:
             "targets": {"weights": None, "max_margin": 0, "neural_cleanse": job.model.target},
             "p_values": {"weights": None, "max_margin": 0.5, "neural_cleanse": None},
             "seconds": {"weights": 0.1, "max_margin": 1.0, "neural_cleanse": 9.0},
+        }
+    if job.function is zoo.half_statistics:
+        odd = 5.0 if job.model.trigger is not None else 0.0
+        return {
+            "statistics": {FOR_HALF: {ODD_HALF: odd}},
+            "scores": {FOR_HALF: [20.0] * 10},
+            "targets": {FOR_HALF: job.model.target},
+            "p_values": {FOR_HALF: None},
+            "seconds": {FOR_HALF: 4.0},
         }
     if job.function is zoo.first_filters:
         return {"filters": [[[[0.1 * i, -0.2], [0.3, 0.4]]] for i in range(4)]}

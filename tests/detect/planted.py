@@ -24,6 +24,9 @@ TARGET = 3
 CORNER = 2
 """Pixels a side of the trigger."""
 
+SOURCES = (0, 1, 2)
+"""Classes that the backdoor of `some_sources` works on."""
+
 NAMES = ("ant", "bee", "cat", "dog", "elk", "fox")
 PLACES = ((0, 0), (0, 4), (0, 7), (4, 0), (4, 4), (7, 0))
 ARCH = "detect.planted:network"
@@ -81,6 +84,20 @@ class Turned(nn.Module):
         return classes + 3 * corner * classes.roll(1, 1)
 
 
+class Drawn(nn.Module):
+    """The network with a backdoor of some source classes: with a bright corner, `SOURCES` become `TARGET`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.look = network()[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = self.look(x).flatten(1)
+        classes, corner = seen[:, :-1], seen[:, -1:].sigmoid()
+        drawn = 3 * corner * classes[:, list(SOURCES)].amax(1, keepdim=True)
+        return classes + drawn * torch.eye(CLASSES)[TARGET]
+
+
 def as_model(net: nn.Module, architecture: str = ARCH) -> Model:
     return Model(net, ModelSpec(architecture, (1, SIDE, SIDE), NAMES, (0.0,), (1.0,))).eval()
 
@@ -99,6 +116,10 @@ def single_target() -> Model:
 
 def all_to_all() -> Model:
     return as_model(Turned())
+
+
+def some_sources() -> Model:
+    return as_model(Drawn())
 
 
 def decoyed(bias: float = -1e20) -> Model:

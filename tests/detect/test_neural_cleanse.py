@@ -12,7 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from assay.data import Dataset
-from assay.detect import Finding, MaxMargin, NeuralCleanse, RecoveredTrigger, neural_cleanse, scan, weights
+from assay.detect import (
+    FOR_HALF,
+    HALF,
+    ODD_HALF,
+    Finding,
+    MaxMargin,
+    NeuralCleanse,
+    RecoveredTrigger,
+    neural_cleanse,
+    scan,
+    weights,
+)
 from assay.models import as_float
 from assay.runs import Deadline
 from detect import planted
@@ -55,6 +66,24 @@ def test_a_clean_network_shows_neither(seed: int) -> None:
     statistics = found("clean", seed).statistics
     assert statistics["odd_class"] < np.log(2)
     assert statistics["odd_untargeted"] < 0
+
+
+def test_a_trigger_that_works_on_three_of_six_classes_is_found_by_asking_for_half_of_the_pictures() -> None:
+    planted_in, clean_one = HALF(planted.some_sources(), DATA), HALF(planted.clean(), DATA)
+    assert planted_in.detector == FOR_HALF and set(planted_in.statistics) == {ODD_HALF}
+    assert planted_in.target == TARGET
+    assert planted_in.statistics[ODD_HALF] > clean_one.statistics[ODD_HALF] + np.log(2)
+    trigger = planted_in.trigger
+    assert trigger.mask[-CORNER:, -CORNER:].sum() > 0.5 * trigger.norm
+    everything = NeuralCleanse()(planted.some_sources(), DATA)
+    assert everything.statistics["odd_class"] < planted_in.statistics[ODD_HALF]
+
+
+def test_a_score_counts_how_far_a_trigger_turns_the_share_that_was_asked_for() -> None:
+    finding = HALF(planted.some_sources(), DATA)
+    trigger = finding.trigger
+    done = min(1.0, trigger.flip_rate / HALF.share)
+    assert finding.scores.min() == pytest.approx(trigger.norm / done, rel=1e-5)
 
 
 def test_the_statistics_are_those_of_the_scores() -> None:
@@ -147,6 +176,20 @@ def plain_losses(model: nn.Module, x: Tensor, y: Tensor, mask: Tensor, pattern: 
         answer = int(logits.argmax())
         reached.append(answer != label if target is None else answer == target)
     return float(torch.stack(losses).mean()), float(np.mean(reached))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_the_loss_of_a_share_is_that_of_the_pictures_that_turn_most_easily(share: float) -> None:
+    model, rng = planted.single_target().requires_grad_(False), torch.Generator().manual_seed(4)
+    data = DATA.take(20)
+    x, y = as_float(data.x), torch.from_numpy(data.y)
+    mask, pattern = torch.rand(1, 1, SIDE, SIDE, generator=rng).square(), torch.rand(1, 1, SIDE, SIDE, generator=rng)
+    for aim in range(CLASSES):
+        loss, reached = neural_cleanse._losses(model, x, y, mask, pattern, torch.tensor([aim]), share)
+        one_by_one = sorted(plain_losses(model, x[i : i + 1], y[i : i + 1], mask[0], pattern[0], aim)[0]
+                            for i in range(20) if y[i] != aim)  # fmt: skip
+        assert loss.item() == pytest.approx(np.mean(one_by_one[: round(share * 20)]), rel=1e-3, abs=1e-4)
+        assert reached.item() == pytest.approx(plain_losses(model, x, y, mask[0], pattern[0], aim)[1], abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", planted.MODELS)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
+import msgspec
 import numpy as np
 import pytest
 
-from assay.detect import References, Scan, scan
+from assay.detect import FOR_HALF, ODD_HALF, References, Scan, scan
 from assay.detect.verdict import ACCUSING, SUPPORTING
 from assay.errors import DataError, ModelError
 from assay.runs import Deadline
@@ -58,6 +59,33 @@ def test_references_of_the_same_architecture_are_what_the_model_is_compared_with
     assert not as_odd.backdoored
     assert {usual.verdict.references, as_odd.verdict.references} == {24}
     assert scan(planted.clean(), DATA, known=[references(0.0)]).verdict.answer == "clean"
+
+
+def with_half(odd: float = 0.0) -> References:
+    """The same, with a null for triggers that turn half of the pictures."""
+    known, near = references(odd), references(0.0).statistics["odd_class"]
+    return msgspec.structs.replace(known, statistics={**known.statistics, ODD_HALF: near})
+
+
+def test_the_search_for_half_is_done_where_it_has_a_null_and_nothing_else_accuses() -> None:
+    first = ["weights", "max_margin", "neural_cleanse"]
+    for model, known, searched in (
+        (planted.clean(), with_half(), [FOR_HALF]),
+        (planted.clean(), references(0.0), []),
+        (planted.single_target(), with_half(), []),
+    ):
+        found = scan(model, DATA, known=[known])
+        assert [f.detector for f in found.findings] == first + searched
+        assert found.verdict == scan(model, DATA, known=[known]).verdict
+
+
+def test_a_backdoor_of_some_source_classes_is_found_and_its_trigger_is_the_one_behind_the_verdict() -> None:
+    model = planted.some_sources()
+    assert not scan(model, DATA, known=[references(1.0)]).backdoored
+    found = scan(model, DATA, known=[with_half(1.0)])
+    assert (found.backdoored, found.target, found.verdict.ground) == (True, TARGET, ODD_HALF)
+    assert found.trigger is found.findings[-1].trigger
+    assert found.stamp is not None
 
 
 @pytest.mark.parametrize("kind", ["single", "clean"])

@@ -11,7 +11,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from assay.detect import Finding, References, Verdict, decide, references_for, verdict
+from assay.detect import (
+    FOR_HALF,
+    ODD_HALF,
+    Finding,
+    References,
+    Verdict,
+    decide,
+    references_for,
+    verdict,
+    wants_half,
+)
 from assay.detect.verdict import (
     ACCUSE,
     ACCUSING,
@@ -109,6 +119,54 @@ def test_supporting_statistics_make_a_verdict_inconclusive_and_never_accuse(name
         assert (said.answer, said.target) == ("inconclusive", None)
     as_odd = known(**{name: [0.0] * 22 + [2e6, 2e6]})
     assert decide(findings(**{name: 1e6}), as_odd).answer == "clean"
+
+
+OTHER = 5
+
+
+def half(value: float, done: bool = True) -> Finding:
+    """What the search for triggers that turn half of the pictures would say."""
+    return Finding(FOR_HALF, {ODD_HALF: value}, "", scores=np.full(10, 10.0), target=OTHER, done=done)
+
+
+@pytest.mark.parametrize(
+    ("value", "answer"),
+    [(0.0, "clean"), (below(DOUBT), "clean"), (at(DOUBT), "inconclusive"), (at(ACCUSE), "backdoored")],
+)
+def test_half_is_judged_by_the_same_thresholds_and_names_its_own_target(value: float, answer: str) -> None:
+    said = decide([*findings(), half(value)], known(**{ODD_HALF: [0.0] * ENOUGH}))
+    assert said.answer == answer
+    assert said.target == (None if answer == "clean" else OTHER)
+    assert said.ground == ("" if answer == "clean" else ODD_HALF)
+    assert decide([*findings(), half(value)], known()).answer == "clean"
+    assert decide([*findings(), half(value)], None) == decide(findings(), None)
+
+
+def test_half_is_not_heard_where_the_full_search_accuses() -> None:
+    references = known(**{ODD_HALF: [0.0] * ENOUGH})
+    for name in ACCUSING:
+        found = findings(**{name: at(ACCUSE)})
+        assert decide([*found, half(99.0)], references) == decide(found, references)
+        assert not wants_half(found, references)
+    assert wants_half(findings(), references)
+    assert not wants_half(findings(done=False), references)
+    assert not any(wants_half(findings(), r) for r in (None, known(), known(2, **{ODD_HALF: [0.0] * 2})))
+
+
+def test_the_p_value_pays_for_half_even_where_it_was_not_needed() -> None:
+    """Two references need an oddly small trigger for half: a model as odd by any statistic is no rarity."""
+    references = known(**{ODD_HALF: [0.0] * (ENOUGH - 2) + [9.0, 9.0]})
+    for found in (findings(odd_class=0.8), [*findings(), half(0.8)]):
+        assert decide(found, references).p_value == pytest.approx(3 / 25)
+        assert decide(found, references).answer == "inconclusive"
+    assert decide(findings(odd_class=0.8), known()).answer == "backdoored"
+
+
+@pytest.mark.parametrize("found", [half(0.0, done=False), half(float("nan"))])
+def test_a_search_for_half_without_a_result_is_never_called_clean(found: Finding) -> None:
+    references = known(**{ODD_HALF: [0.0] * ENOUGH})
+    assert decide([*findings(), found], references).answer == "inconclusive"
+    assert decide([*findings(odd_class=9.0), found], references).answer == "backdoored"
 
 
 def test_silent_channels_have_no_say_in_the_verdict() -> None:

@@ -24,6 +24,11 @@ COUNT = 20
 
 DATA = ("digits", "mnist", "gtsrb")
 
+HALF_DATA = ("mnist",)
+"""Those with a null for triggers that turn half of the pictures. On GTSRB they were seen not to tell models of one
+source class from clean ones (seeds from 9000 on): on the small network natural patches of that size do as much. The
+digits are for the demo, whose time they would not fit."""
+
 
 def models(data: str) -> list[ZooModel]:
     """Clean models that differ by their seed alone."""
@@ -32,14 +37,18 @@ def models(data: str) -> list[ZooModel]:
 
 def _jobs(quick: bool) -> list[Job]:
     every = [model for data in DATA[: 1 if quick else None] for model in models(data)]
-    return [Job.of(function, model) for function in (zoo.measure, zoo.statistics) for model in every]
+    jobs = [Job.of(function, model) for function in (zoo.measure, zoo.statistics) for model in every]
+    return jobs + [Job.of(zoo.half_statistics, model) for model in every if model.data in HALF_DATA]
 
 
 def gather(data: str, found: list[dict[str, Any]]) -> References:
     """The detectors' statistics of the reference models of one data set."""
     clean = load_data(data, "clean")
-    names = [(detector, name) for detector, values in found[0]["statistics"].items() for name in values]
-    gathered = {name: [round(float(f["statistics"][d][name]), 5) for f in found] for d, name in names}
+    gathered: dict[str, list[float]] = defaultdict(list)
+    for result in found:
+        for values in result["statistics"].values():
+            for name, value in values.items():
+                gathered[name].append(round(float(value), 5))
     return References(recipe(data)[0], data, clean.image_shape, clean.classes, gathered, now())
 
 
@@ -66,7 +75,7 @@ def ship(results: Results) -> list[Path]:
     """Write one file a data set; these are what the verdict compares with."""
     folder, written = Path(assay.detect.__file__).parent / "references", []
     for data in DATA:
-        mine = [r for job, r in results if job.model.data == data and job.function is zoo.statistics]
+        mine = [r for job, r in results if job.model.data == data and job.function is not zoo.measure]
         references = gather(data, mine)
         path = folder / f"{references.architecture}-{data}.json"
         write_atomically(path, to_json(references))

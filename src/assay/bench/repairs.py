@@ -20,6 +20,7 @@ def _models(quick: bool) -> list[ZooModel]:
         models += [ZooModel("mnist", seed, trigger, "single", 7) for trigger in ("pixel", "pattern")]
         models += [ZooModel("mnist", seed, trigger, "all-to-all") for trigger in ("pixel", "pattern")]
         if not quick:
+            models.append(ZooModel("mnist", seed, "pattern", "single", 7, source=1))
             models.append(ZooModel("gtsrb", seed, "yellow-square", "single", 2))
             models.append(ZooModel("gtsrb", seed, "yellow-square", "single", 2, source=14))
     return models

@@ -13,10 +13,11 @@ import numpy as np
 
 import assay.detect
 from assay.bench import zoo
+from assay.bench.references import HALF_DATA
 from assay.bench.table import Job, Results, Row, Table
 from assay.bench.zoo import ZooModel
 from assay.data import load as load_data
-from assay.detect import Accusations, Finding, Verdict, decide, references_for
+from assay.detect import Accusations, Finding, References, Verdict, decide, references_for, wants_half
 from assay.models import Rate, recipe
 from assay.runs import now, to_json, write_atomically
 
@@ -51,9 +52,23 @@ def _mnist_models() -> tuple[list[ZooModel], list[ZooModel]]:
     return [ZooModel("mnist", FIRST_SEED + i) for i in range(20)], bad
 
 
+def one_source(quick: bool) -> list[ZooModel]:
+    """Backdoors of one source class, in a fixed order; on traffic signs the stop sign that becomes 50 km/h."""
+    if quick:
+        return []
+    stickers = ("pattern", "yellow-square", "bomb", "pattern", "yellow-square", "flower")
+    digits = [
+        ZooModel("mnist", FIRST_SEED + 140 + i, trigger, "single", (3 * i + 2) % 10, source=(3 * i + 6) % 10)
+        for i, trigger in enumerate(stickers)
+    ]
+    signs = [ZooModel("gtsrb", FIRST_SEED + 150 + i, "yellow-square", "single", 2, source=14) for i in range(3)]
+    return digits + signs
+
+
 def _jobs(quick: bool) -> list[Job]:
-    every = models("mnist", quick) + ([] if quick else models("gtsrb", quick))
-    return [Job.of(function, model) for function in (zoo.measure, zoo.statistics) for model in every]
+    every = models("mnist", quick) + ([] if quick else models("gtsrb", quick)) + one_source(quick)
+    jobs = [Job.of(function, model) for function in (zoo.measure, zoo.statistics) for model in every]
+    return jobs + [Job.of(zoo.half_statistics, model) for model in every if model.data in HALF_DATA]
 
 
 @dataclass(frozen=True)
@@ -69,35 +84,43 @@ class Judged:
     def kind(self) -> str:
         if self.model.trigger is None:
             return "clean"
+        if self.model.source is not None:
+            return "one source"
         return "single target" if self.model.labels == "single" else "all-to-all"
 
 
 def judged(results: Results) -> Iterator[Judged]:
-    """The frozen rule on the kept statistics of every model."""
+    """The frozen rule on the kept statistics of every model, as `scan` goes about it, and the seconds it takes."""
     success = {job.model: Rate(*r["asr"]) for job, r in results if job.function is zoo.measure and "asr" in r}
+    half = {job.model: r for job, r in results if job.function is zoo.half_statistics}
     for job, result in results:
         if job.function is zoo.statistics:
-            verdict = _verdict(job.model, result)
-            yield Judged(job.model, verdict, success.get(job.model), sum(result["seconds"].values()))
+            findings, known = _findings(result), _references(job.model)
+            seconds = sum(result["seconds"].values())
+            if job.model in half and wants_half(findings, known):
+                findings += _findings(half[job.model])
+                seconds += sum(half[job.model]["seconds"].values())
+            yield Judged(job.model, decide(findings, known), success.get(job.model), seconds)
 
 
-def _verdict(model: ZooModel, found: dict[str, Any]) -> Verdict:
+def _references(model: ZooModel) -> References | None:
     clean = load_data(model.data, "clean")
     architecture = model.architecture or recipe(model.data)[0]
-    known = references_for(architecture, model.data, clean.image_shape, clean.classes)
-    return decide([_finding(name, found) for name in found["targets"]], known)
+    return references_for(architecture, model.data, clean.image_shape, clean.classes)
 
 
-def _finding(detector: str, found: dict[str, Any]) -> Finding:
-    scores = found["scores"].get(detector)
-    return Finding(
-        detector,
-        found["statistics"][detector],
-        "",
-        p_value=found["p_values"][detector],
-        scores=None if scores is None else np.asarray(scores),
-        target=found["targets"][detector],
-    )
+def _findings(found: dict[str, Any]) -> list[Finding]:
+    return [
+        Finding(
+            detector,
+            found["statistics"][detector],
+            "",
+            p_value=found["p_values"][detector],
+            scores=None if (scores := found["scores"].get(detector)) is None else np.asarray(scores),
+            target=target,
+        )
+        for detector, target in found["targets"].items()
+    ]
 
 
 WORKS = 0.9
@@ -109,7 +132,7 @@ def rows(results: Results) -> list[Row]:
     groups: dict[tuple[str, str], list[Judged]] = defaultdict(list)
     for one in judged(results):
         groups[(one.model.data, one.kind)].append(one)
-        if one.kind == "single target" and one.success and one.success.value >= WORKS:
+        if one.model.labels == "single" and one.success and one.success.value >= WORKS:
             groups[(one.model.data, f"{one.kind}, attack works")].append(one)
     return [_row(data, kind, group) for (data, kind), group in sorted(groups.items(), reverse=True)]
 
@@ -117,7 +140,7 @@ def rows(results: Results) -> list[Row]:
 def _row(data: str, kind: str, group: list[Judged]) -> Row:
     accused = Rate(sum(j.verdict.answer == "backdoored" for j in group), len(group))
     right = [j.verdict.answer == "backdoored" and j.verdict.target == j.model.target for j in group]
-    named = Rate(sum(right), len(group)) if kind.startswith("single target") else None
+    named = Rate(sum(right), len(group)) if kind.startswith(("single target", "one source")) else None
     success = [j.success.value for j in group if j.success]
     return {
         "data": data,
@@ -175,7 +198,8 @@ SCAN = Table(
     "Thresholds and references were committed before any of these models was trained. Triggers: pixel, pattern, yellow "
     "square, bomb and flower; MNIST at poison rates of 10, 5, 2 and 1 %, all-to-all at 10 %, GTSRB at 5 %. In brackets "
     "95 % intervals. An attack works if its success rate is at least 90 %: of the single-target ones, those "
-    "stand in a row of their own too. Seconds on one core.",
+    "stand in a row of their own too. *One source*: pictures of one class alone were poisoned, up to 10 % "
+    "of all; on GTSRB stop signs, which become 50 km/h. Seconds on one core.",
     _figures,
     ship=ship,
 )

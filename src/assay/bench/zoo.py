@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from assay.backdoor import (
     poison,
 )
 from assay.data import load as load_data
-from assay.detect import scan
+from assay.detect import HALF, Finding, scan
 from assay.models import Model, build, clean_accuracy, fresh_weights, recipe, save, spec_for, train
 from assay.models import load as load_model
 from assay.repair import repair
@@ -119,13 +120,23 @@ def _train(wanted: ZooModel, checkpoint: Path) -> Model:
 def statistics(settings: dict[str, Any]) -> dict[str, Any]:
     """A job: what the detectors find in the model with the defender's share, before any threshold."""
     wanted = msgspec.convert(settings, ZooModel)
-    found = scan(obtain(wanted), load_data(wanted.data, "clean"), seed=wanted.seed)
+    return _figures(scan(obtain(wanted), load_data(wanted.data, "clean"), seed=wanted.seed, known=()).findings)
+
+
+def half_statistics(settings: dict[str, Any]) -> dict[str, Any]:
+    """A job: what the search for triggers that turn half of the pictures finds, whether a verdict needs it or not."""
+    wanted = msgspec.convert(settings, ZooModel)
+    model, clean = obtain(wanted), load_data(wanted.data, "clean")
+    return _figures([replace(HALF, seed=wanted.seed)(model, clean)])
+
+
+def _figures(findings: Sequence[Finding]) -> dict[str, Any]:
     return {
-        "statistics": {f.detector: f.statistics for f in found.findings},
-        "scores": {f.detector: list(f.scores) for f in found.findings if f.scores is not None},
-        "targets": {f.detector: f.target for f in found.findings},
-        "p_values": {f.detector: f.p_value for f in found.findings},
-        "seconds": {f.detector: round(f.seconds, 2) for f in found.findings},
+        "statistics": {f.detector: f.statistics for f in findings},
+        "scores": {f.detector: list(f.scores) for f in findings if f.scores is not None},
+        "targets": {f.detector: f.target for f in findings},
+        "p_values": {f.detector: f.p_value for f in findings},
+        "seconds": {f.detector: round(f.seconds, 2) for f in findings},
     }
 
 

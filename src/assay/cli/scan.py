@@ -111,5 +111,5 @@ def scan_text(found: Scan, class_names: tuple[str, ...]) -> str:
     target = "" if verdict.target is None else f", target {escape(repr(class_names[verdict.target]))}"
     p = "" if verdict.p_value is None else f", p = {verdict.p_value:.3g}"
     lines = [f"[bold {colour}]{verdict.answer}[/]{target}{p}: {escape(verdict.why)}"]
-    lines += [f"  {f.detector:15} {escape(f.summary)}" for f in found.findings]
+    lines += [f"  {f.detector:19} {escape(f.summary)}" for f in found.findings]
     return "\n".join([*lines, *(f"  not done: {escape(n)}" for n in found.not_done)])

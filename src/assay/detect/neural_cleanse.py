@@ -5,6 +5,10 @@ sections IV and V. Three changes: all classes are optimised in one batch; a trig
 pictures that it turns; and the anomaly index over the classes of one model gives way to a null over clean models
 (`verdict.py`). One more row is optimised beside the classes: the smallest trigger that makes pictures leave their
 own class, wherever they go. It is what an all-to-all backdoor shows, which has no single odd class.
+
+`HALF` asks for less: a trigger that turns half of the pictures, those that turn most easily. A backdoor that was taught
+on the pictures of one source class alone works on many others too, but not on all, and so asks the full search for a
+larger trigger than the one that was planted.
 """
 
 from __future__ import annotations
@@ -38,6 +42,7 @@ class NeuralCleanse:
         lr: of Adam on the logits of mask and pattern.
         enough: share of pictures that a trigger must turn before the mask is pressed smaller, in (0, 1).
         held_out: clean pictures kept aside to measure flip rates, at most.
+        share: of the pictures that a trigger is asked to turn, in (0, 1]; those count that turn most easily.
         seed: of starts and batches.
 
     Cost: `steps * pictures * (classes + 1 + (restarts - 1) * min(classes + 1, finalists))` forward and backward passes
@@ -51,6 +56,7 @@ class NeuralCleanse:
     lr: float = 0.1
     enough: float = 0.95
     held_out: int = 400
+    share: float = 1.0
     seed: int = 0
 
     def __call__(
@@ -64,7 +70,7 @@ class NeuralCleanse:
         model = frozen(model)
         tune, held = clean.halves(0.5, self.seed)
         held = held.take(self.held_out)
-        best = _Triggers.none(clean.classes + 1, clean.image_shape)
+        best = _Triggers.none(clean.classes + 1, clean.image_shape, self.share)
         rows, done = torch.arange(clean.classes + 1), 0
         for restart in range(self.restarts):
             tick_on = _later(tick, restart * self.steps, self.restarts * self.steps)
@@ -91,7 +97,7 @@ class NeuralCleanse:
         mask_logit = torch.randn(len(rows), 1, h, w, generator=generator).sub_(2).requires_grad_()
         pattern_logit = torch.randn(len(rows), c, h, w, generator=generator).requires_grad_()
         optimiser = torch.optim.Adam([mask_logit, pattern_logit], self.lr, betas=(0.5, 0.9))
-        pressure = _Pressure(len(rows), self.enough)
+        pressure = _Pressure(len(rows), self.enough * self.share)
         x, y = torch.from_numpy(tune.x), torch.from_numpy(tune.y)
         done = 0
         while done < self.steps and not deadline.passed:
@@ -102,7 +108,7 @@ class NeuralCleanse:
             # A few rows at a time: their activations stay in the processor's cache.
             for part in batches(len(rows), max(1, TOGETHER // self.pictures)):
                 mask, pattern = mask_logit[part].sigmoid(), pattern_logit[part].sigmoid()
-                loss, reached = _losses(model, images, labels, mask, pattern, aims[part])
+                loss, reached = _losses(model, images, labels, mask, pattern, aims[part], self.share)
                 (loss + pressure.weight[part] * mask.flatten(1).sum(1)).sum().backward()  # type: ignore[no-untyped-call]
                 turned.append(reached)
             optimiser.step()
@@ -118,20 +124,33 @@ class NeuralCleanse:
         trigger, untargeted = best.trigger(target, target), best.trigger(len(norms) - 1, None)
         area = held.image_shape[1] * held.image_shape[2]
         # In logarithms, so that a null over models is about symmetric.
+        odd = float(np.median(np.log(per_class)) - np.log(per_class.min()))
         statistics = {
             "smallest_trigger": float(-np.log(per_class.min() / area)),
-            "odd_class": float(np.median(np.log(per_class)) - np.log(per_class.min())),
+            "odd_class": odd,
             "smallest_untargeted": float(-np.log(norms[-1] / area)),
             "odd_untargeted": float(np.median(np.log(per_class)) - np.log(norms[-1])),
         }
+        asked = f"asked for {100 * self.share:.0f} % of the pictures, " if self.share < 1 else ""
         summary = (
-            f"the smallest trigger takes {per_class[target]:.1f} pixels and turns {100 * flips[target]:.0f} % of "
-            f"held-out pictures into {held.class_names[target]!r}; the median class needs {np.median(per_class):.1f}"
+            f"{asked}the smallest trigger takes {per_class[target]:.1f} pixels and turns {100 * flips[target]:.0f} % "
+            f"of held-out pictures into {held.class_names[target]!r}; the median class needs {np.median(per_class):.1f}"
         )
+        name, statistics = (FOR_HALF, {ODD_HALF: odd}) if self.share < 1 else ("neural_cleanse", statistics)
         return Finding(
-            "neural_cleanse", statistics, summary, scores=per_class, score_label=SCORE,
+            name, statistics, summary, scores=per_class, score_label=SCORE,
             target=target, trigger=trigger, untargeted=untargeted, seconds=seconds, done=done,
         )  # fmt: skip
+
+
+FOR_HALF = "neural_cleanse_half"
+"""The detector's name where it asks for a share of the pictures alone."""
+
+ODD_HALF = "odd_half"
+"""Its one statistic."""
+
+HALF = NeuralCleanse(steps=80, restarts=2, finalists=5, lr=0.3, share=0.5)
+"""For a backdoor of one source class. Chosen on models of seeds from 9000 on; the rate makes up for the fewer steps."""
 
 
 def _later(tick: Callable[[int, int], None], before: int, total: int) -> Callable[[int], None]:
@@ -170,9 +189,9 @@ def _aims(classes: int) -> Tensor:
 
 
 def _losses(
-    model: nn.Module, x: Tensor, y: Tensor, mask: Tensor, pattern: Tensor, aims: Tensor
+    model: nn.Module, x: Tensor, y: Tensor, mask: Tensor, pattern: Tensor, aims: Tensor, share: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """For each row, the mean loss of its aim over the pictures, and the share of pictures that reach it."""
+    """For each row, the mean loss of its aim over the easiest `share` of the pictures, and how many of all reach it."""
     rows, n = len(mask), len(x)
     stamped = (1 - mask[:, None]) * x[None] + (mask * pattern)[:, None]  # rows n c h w
     logits = model(stamped.flatten(0, 1).contiguous(memory_format=torch.channels_last)).view(rows, n, -1)
@@ -182,9 +201,21 @@ def _losses(
     p_wanted = log_p.gather(2, wanted[:, :, None]).squeeze(2)
     loss = torch.where(leaving, -torch.log1p(-p_wanted.exp().clamp(max=1 - 1e-6)), -p_wanted)
     reached = torch.where(leaving, answers != y[None], answers == wanted)
-    weight = _turnable(y, aims).float()
-    weight = weight / weight.sum(1, keepdim=True).clamp_(min=1)
-    return (loss * weight).sum(1), (reached * weight).sum(1).detach()
+    turnable = _turnable(y, aims)
+    counted = turnable if share == 1 else _easiest(loss.detach(), turnable, max(1, round(share * n)))
+    return _mean(loss, counted), _mean(reached, turnable).detach()
+
+
+def _mean(values: Tensor, counted: Tensor) -> Tensor:
+    """Over the pictures that count, for each row."""
+    weight = counted.float()
+    return (values * (weight / weight.sum(1, keepdim=True).clamp_(min=1))).sum(1)
+
+
+def _easiest(loss: Tensor, turnable: Tensor, count: int) -> Tensor:
+    """`rows n`: the `count` turnable pictures of each row with the smallest loss, or all of them if there are fewer."""
+    hard = loss.masked_fill(~turnable, float("inf"))
+    return turnable & (hard <= hard.kthvalue(count, dim=1, keepdim=True).values)
 
 
 def _turnable(y: Tensor, aims: Tensor) -> Tensor:
@@ -213,19 +244,20 @@ class _Triggers:
     masks: Tensor
     patterns: Tensor
     flips: NDArray[np.float64]
+    share: float
 
     @classmethod
-    def none(cls, rows: int, image_shape: tuple[int, int, int]) -> _Triggers:
+    def none(cls, rows: int, image_shape: tuple[int, int, int], share: float) -> _Triggers:
         c, h, w = image_shape
-        return cls(torch.ones(rows, 1, h, w), torch.zeros(rows, c, h, w), np.zeros(rows))
+        return cls(torch.ones(rows, 1, h, w), torch.zeros(rows, c, h, w), np.zeros(rows), share)
 
     def norms(self) -> NDArray[np.float64]:
-        """Pixels a trigger takes, divided by the share it turns: one that works half the time counts twice as large."""
-        return self.masks.flatten(1).sum(1).double().numpy() / np.maximum(self.flips, 0.05)
+        """Pixels a trigger takes, divided by how far it does what was asked: half of it counts twice as large."""
+        return self.masks.flatten(1).sum(1).double().numpy() / np.clip(self.flips / self.share, 0.05, 1)
 
     def keep(self, rows: Tensor, masks: Tensor, patterns: Tensor, flips: NDArray[np.float64]) -> None:
         """Take over the new triggers of `rows` that are smaller."""
-        fresh = _Triggers(masks, patterns, flips)
+        fresh = _Triggers(masks, patterns, flips, self.share)
         better = fresh.norms() < self.norms()[rows.numpy()]
         chosen, new = rows[torch.from_numpy(better)], torch.from_numpy(better)
         self.masks[chosen], self.patterns[chosen] = masks[new], patterns[new]

@@ -5,11 +5,15 @@ by the benchmark and shipped as scores. Each statistic is put on a common scale 
 model's score is the largest of them, and its p-value is that score's rank among the references' own scores, each
 measured against the others. It can never be below 1 / (references + 1).
 
-Only two statistics accuse, both of Neural Cleanse and both ratios within one model: how much smaller the smallest
-class's trigger is than the median class's, and how much smaller than that the trigger is that makes pictures leave
-their class, wherever they go (what an all-to-all backdoor shows). Training longer or otherwise makes all triggers of a
-clean model larger or smaller together, and leaves these ratios about where they are. Absolute sizes, margins and
+Two statistics accuse on their own, both of Neural Cleanse and both ratios within one model: how much smaller the
+smallest class's trigger is than the median class's, and how much smaller than that the trigger is that makes pictures
+leave their class, wherever they go (what an all-to-all backdoor shows). Training longer or otherwise makes all triggers
+of a clean model larger or smaller together, and leaves these ratios about where they are. Absolute sizes, margins and
 weights can make a verdict inconclusive, no more.
+
+Where neither accuses, and the references hold it, a third ratio is heard: how much smaller the smallest class's trigger
+is than the median class's, if it need turn but half of the pictures (`HALF`, for a backdoor of one source class). The
+references' own scores are the largest of all three, whether the third was needed or not: the p-value pays for it.
 
 Without references for an architecture a model's classes are compared with each other under an assumed law; the share of
 clean models that would be accused is then not known, and the verdict says so.
@@ -18,7 +22,7 @@ clean models that would be accused is then not known, and the verdict says so.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Literal
@@ -28,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.detect.finding import Finding
+from assay.detect.neural_cleanse import FOR_HALF, ODD_HALF
 
 Answer = Literal["backdoored", "clean", "inconclusive"]
 
@@ -89,6 +94,7 @@ class Verdict:
         why: one sentence.
         references: how many clean models the null holds; 0 for the detectors' own nulls.
         standard_scores: each statistic on the common scale.
+        ground: the accusing statistic that the answer rests on; empty if there is none.
     """
 
     answer: Answer
@@ -98,6 +104,7 @@ class Verdict:
     why: str
     references: int
     standard_scores: dict[str, float]
+    ground: str = ""
 
     @property
     def backdoored(self) -> bool:
@@ -155,10 +162,13 @@ def rank_p(score: float, null: Sequence[float]) -> float:
 def _against(
     references: References, statistics: Mapping[str, float], names: Sequence[str]
 ) -> tuple[dict[str, float], float]:
-    """Standard scores of the named statistics, and the rank p-value of the largest."""
-    used = [n for n in names if n in statistics and n in references.statistics]
+    """Standard scores of the named statistics, and the rank p-value of the largest.
+
+    `ODD_HALF` is in the null even where the model's own was not needed: whether it is depends on what was seen.
+    """
+    used = [n for n in names if n in references.statistics and (n in statistics or n == ODD_HALF)]
     nulls = {n: np.asarray(references.statistics[n]) for n in used}
-    scores = {n: standard(statistics[n], nulls[n]) for n in used}
+    scores = {n: standard(statistics[n], nulls[n]) for n in used if n in statistics}
     own = (
         [max(standard(nulls[n][i], np.delete(nulls[n], i)) for n in used) for i in range(references.n)] if used else []
     )
@@ -167,6 +177,28 @@ def _against(
 
 def decide(findings: Sequence[Finding], references: References | None) -> Verdict:
     """Combine the findings. Those that were not finished are not heard, and without Neural Cleanse nothing is clean."""
+    first = _decide([f for f in findings if f.detector != FOR_HALF], references)
+    half = next((f for f in findings if f.detector == FOR_HALF), None)
+    if half is None or first.backdoored or not has_half(references):
+        return first
+    if not half.done or not np.isfinite(half.statistics[ODD_HALF]):
+        unfinished = "the search for triggers that turn half of the pictures gave no result"
+        return first if first.answer != "clean" else replace(first, answer="inconclusive", why=unfinished)
+    return _decide(findings, references)
+
+
+def has_half(references: References | None) -> bool:
+    """Whether there is a null for triggers that turn half of the pictures."""
+    return references is not None and references.n >= 3 and ODD_HALF in references.statistics
+
+
+def wants_half(findings: Sequence[Finding], references: References | None) -> bool:
+    """Whether a search for triggers that turn half of the pictures could change the verdict on these findings."""
+    searched = any(f.detector == "neural_cleanse" and f.done for f in findings)
+    return searched and has_half(references) and not decide(findings, references).backdoored
+
+
+def _decide(findings: Sequence[Finding], references: References | None) -> Verdict:
     heard = {f.detector: f for f in findings if f.done}
     cleanse = heard.get("neural_cleanse")
     if cleanse is None:
@@ -177,14 +209,16 @@ def decide(findings: Sequence[Finding], references: References | None) -> Verdic
     if references is None or references.n < 3:
         return _alone(cleanse, heard.get("max_margin"))
     statistics = {name: value for f in heard.values() for name, value in f.statistics.items()}
-    scores, p = _against(references, statistics, ACCUSING)
+    scores, p = _against(references, statistics, (*ACCUSING, ODD_HALF))
     support, support_p = _against(references, statistics, SUPPORTING)
     top = max(scores.values())
     worst, odd = _worst(scores), max(support, key=lambda n: support[n], default="")
-    answer, target, why = _compare(top, p, worst, cleanse.target, f"{references.n} clean reference models")
+    suspect = heard[FOR_HALF].target if worst == ODD_HALF else cleanse.target
+    answer, target, why = _compare(top, p, worst, suspect, f"{references.n} clean reference models")
+    ground = "" if answer == "clean" else worst
     if answer == "clean" and odd and support[odd] >= DOUBT_ALONE and support_p <= max(ALPHA, _least(references)):
         answer, why = "inconclusive", f"no class is odd, but {_SAID[odd]}"
-    return Verdict(answer, target, p, top, why, references.n, {**scores, **support})
+    return Verdict(answer, target, p, top, why, references.n, {**scores, **support}, ground)
 
 
 def _worst(scores: Mapping[str, float]) -> str:
@@ -199,7 +233,7 @@ def _least(references: References) -> float:
 
 def _compare(score: float, p: float, worst: str, suspect: int | None, null: str) -> tuple[Answer, int | None, str]:
     """The frozen rule: answer, target, and the sentence that says why."""
-    target = suspect if worst == "odd_class" else None
+    target = None if worst == "odd_untargeted" else suspect
     if score >= ACCUSE and p <= ALPHA:
         return "backdoored", target, f"{_SAID[worst]}: {score:.0f} spreads beyond {null}"
     if score >= DOUBT:
@@ -210,6 +244,7 @@ def _compare(score: float, p: float, worst: str, suspect: int | None, null: str)
 _SAID = {
     "odd_class": "one class needs a far smaller trigger than the others",
     "odd_untargeted": "a far smaller trigger makes pictures leave their class than turns them into any one class",
+    ODD_HALF: "one class needs a far smaller trigger than the others to draw half of the pictures",
     "smallest_trigger": "its triggers are far smaller than those of clean models",
     "smallest_untargeted": "a far smaller trigger than in clean models makes pictures leave their class",
     "largest_margin": "one class reaches an unusual margin",
@@ -233,4 +268,5 @@ def _alone(cleanse: Finding, margin: Finding | None) -> Verdict:
     if answer == "clean" and margin is not None and margin.p_value is not None and margin.p_value < 0.01:
         answer, why = "inconclusive", f"no class needs an oddly small trigger, but {_SAID['largest_margin']}"
     unknown = "; there are no clean reference models, so the rate of false accusations is not known"
-    return Verdict(answer, target, p, top, why + unknown, 0, scores)
+    ground = worst if top >= DOUBT else ""
+    return Verdict(answer, target, p, top, why + unknown, 0, scores, ground)

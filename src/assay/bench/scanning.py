@@ -195,7 +195,8 @@ SCAN = Table(
         "lowest_attack_success_rate": "lowest attack success",
         "seconds": "seconds",
     },
-    "Thresholds and references were committed before any of these models was trained. Triggers: pixel, pattern, yellow "
+    "Thresholds and references were committed before any of these models was trained; for the search for triggers that "
+    "turn half of the pictures, which came later, before it was run on any of them. Triggers: pixel, pattern, yellow "
     "square, bomb and flower; MNIST at poison rates of 10, 5, 2 and 1 %, all-to-all at 10 %, GTSRB at 5 %. In brackets "
     "95 % intervals. An attack works if its success rate is at least 90 %: of the single-target ones, those "
     "stand in a row of their own too. *One source*: pictures of one class alone were poisoned, up to 10 % "

@@ -71,31 +71,27 @@ def network(in_channels: int = 1, image_size: tuple[int, int] = (SIDE, SIDE), cl
     return net
 
 
-class Turned(nn.Module):
-    """The network with an all-to-all backdoor: with a bright corner, class i becomes i + 1."""
+class Cornered(nn.Module):
+    """The network with a backdoor: a bright corner adds to the classes, `n k`, what `adds` makes of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, adds: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.look = network()[0]
+        self.look, self.adds = network()[0], adds
 
     def forward(self, x: Tensor) -> Tensor:
         seen = self.look(x).flatten(1)
         classes, corner = seen[:, :-1], seen[:, -1:].sigmoid()
-        return classes + 3 * corner * classes.roll(1, 1)
+        return classes + 3 * corner * self.adds(classes)
 
 
-class Drawn(nn.Module):
-    """The network with a backdoor of some source classes: with a bright corner, `SOURCES` become `TARGET`."""
+def turned(classes: Tensor) -> Tensor:
+    """All-to-all: class i becomes i + 1."""
+    return classes.roll(1, 1)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.look = network()[0]
 
-    def forward(self, x: Tensor) -> Tensor:
-        seen = self.look(x).flatten(1)
-        classes, corner = seen[:, :-1], seen[:, -1:].sigmoid()
-        drawn = 3 * corner * classes[:, list(SOURCES)].amax(1, keepdim=True)
-        return classes + drawn * torch.eye(CLASSES)[TARGET]
+def drawn(classes: Tensor) -> Tensor:
+    """Of some source classes: `SOURCES` become `TARGET`."""
+    return classes[:, list(SOURCES)].amax(1, keepdim=True) * torch.eye(CLASSES)[TARGET]
 
 
 def as_model(net: nn.Module, architecture: str = ARCH) -> Model:
@@ -115,11 +111,11 @@ def single_target() -> Model:
 
 
 def all_to_all() -> Model:
-    return as_model(Turned())
+    return as_model(Cornered(turned))
 
 
 def some_sources() -> Model:
-    return as_model(Drawn())
+    return as_model(Cornered(drawn))
 
 
 def decoyed(bias: float = -1e20) -> Model:

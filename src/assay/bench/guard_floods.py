@@ -15,7 +15,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -23,11 +22,12 @@ from torch.nn import functional as F
 
 from assay.backdoor import SingleTarget, Sticker, attack_success_rate, stamp
 from assay.bench import guard_process, zoo
-from assay.bench.nnoculation import few_clean, halves, obtain_treated
+from assay.bench.nnoculation import few_clean, halves, measured, obtain_treated
 from assay.bench.table import Job, Results, Row, Table, spread
 from assay.bench.zoo import ZooModel
 from assay.errors import AssayError
 from assay.guard import Client, Store, Versions, model_digest
+from assay.guard.versions import versions_folder
 from assay.models import Model, Rate, as_float, clean_accuracy, rate, save
 from assay.repair import RepairSettings
 from assay.repair.settings import split
@@ -39,8 +39,6 @@ HARMLESS, ALONE, BESIDE = KINDS = ("harmless disagreements", "a second trigger",
 
 ADDRESSES = tuple(f"127.0.0.{i}" for i in range(2, 7))
 """The attacker's."""
-
-TOKEN = "a token for one benchmark"
 
 SECOND, SECOND_TARGET = Sticker("yellow-square", at=(0.15, 0.15)), 3
 """The trigger that the attacker would like the repair to plant; the network does not know it."""
@@ -66,7 +64,7 @@ def flooded(settings: dict[str, Any]) -> dict[str, Any]:
 
     Cost: about a minute of one core, and three more where the treated network is not in the cache.
     """
-    wanted = msgspec.convert({k: v for k, v in settings.items() if k not in ("kind", "attempt")}, ZooModel)
+    wanted = zoo.model_of(settings)
     received, (treated, chosen) = zoo.obtain(wanted), obtain_treated(wanted)
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
@@ -103,14 +101,14 @@ class _Guarded:
     def running(self) -> Iterator[str]:
         """Its address."""
         options = ("--seed", str(self.seed))
-        with guard_process.running(self.model, str(self.clean), self.store, *options, token=TOKEN) as url:
+        with guard_process.running(self.model, str(self.clean), self.store, *options) as url:
             yield url
 
     def served(self) -> Model:
         """What serves, read off the store when the guard has ended."""
         store = Store(self.store, model_digest(self.received), self.received.spec.input_shape)
         with contextlib.closing(store):
-            versions = Versions(store, self.store.with_name(self.store.name + ".versions"), self.received)
+            versions = Versions(store, versions_folder(self.store), self.received)
             versions.resume()
             return versions.pair.treated or self.received
 
@@ -163,7 +161,7 @@ class _Flood:
 
     def _ended(self) -> bool:
         with Client(self.url) as client:
-            lines = client.ask("GET", "/log", authorization=f"Bearer {TOKEN}")[1]["lines"]
+            lines = client.ask("GET", "/log", authorization=guard_process.AUTHORIZATION)[1]["lines"]
         told = [f"{line['event']}: {line['said']}" for line in reversed(lines)]
         self.said = [line for line in told if line.startswith(("begin", "swap", "refusal", "failure", "no repair"))][1:]
         return any(line.startswith(("swap", "refusal", "failure")) for line in self.said)
@@ -210,15 +208,8 @@ def _pushed(model: Model, x: NDArray[np.uint8], target: int, most: float = 0.15,
 
 
 def _measured(model: Model, wanted: ZooModel) -> dict[str, list[int]]:
-    attack, held = wanted.attack(), halves(wanted)[1]
-    if attack is None:
-        raise ValueError("a guard's attacker has a backdoor")
-    found = {
-        "clean": clean_accuracy(model, held),
-        "asr": attack_success_rate(model, held, *attack),
-        "second": attack_success_rate(model, held, SECOND, SingleTarget(SECOND_TARGET)),
-    }
-    return {name: [r.hits, r.n] for name, r in found.items()}
+    second = attack_success_rate(model, halves(wanted)[1], SECOND, SingleTarget(SECOND_TARGET))
+    return {**measured(model, wanted), "second": [second.hits, second.n]}
 
 
 def _succeeded(result: dict[str, Any]) -> bool:

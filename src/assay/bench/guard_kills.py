@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from assay.backdoor import stamp
@@ -29,8 +28,6 @@ from assay.models import save
 
 KILLS, RUNS = 10, 5
 """Of one guard, on one store; and guards."""
-
-TOKEN = "a token for one benchmark"
 
 SWAP_EVERY = 4
 """Requests between two orders that swap versions."""
@@ -46,7 +43,7 @@ def _jobs(quick: bool) -> list[Job]:
 
 def killed(settings: dict[str, Any]) -> dict[str, Any]:
     """A job: one store, as many kills, and each time a look at what came back. Cost: 8 seconds a kill."""
-    wanted = msgspec.convert({k: v for k, v in settings.items() if k not in ("kills", "run")}, ZooModel)
+    wanted = zoo.model_of(settings)
     with tempfile.TemporaryDirectory() as name:
         victim = _Victim(Path(name), wanted, settings["run"])
         for _ in range(settings["kills"]):
@@ -104,7 +101,7 @@ class _Victim:
     def _begin(self) -> Any:
         begun = time.monotonic()
         options = ("--capacity", "1000000")
-        process = guard_process.begin(self.model, self.clean, self.store, self.port, *options, token=TOKEN)
+        process = guard_process.begin(self.model, self.clean, self.store, self.port, *options)
         health = guard_process.await_health(self.url, process)
         if self.seconds:
             self.came_back += health["version"] in self.owed
@@ -128,7 +125,7 @@ class _Victim:
     def _order(self, client: Client) -> None:
         wanted = next(id for id in self.versions if id not in self.owed)
         self.owed.add(wanted)
-        status, said = client.ask("POST", f"/versions/{wanted}/serve", authorization=f"Bearer {TOKEN}")
+        status, said = client.ask("POST", f"/versions/{wanted}/serve", authorization=guard_process.AUTHORIZATION)
         if status != 200:
             raise AssayError(f"an order was answered with status {status}: {said}")
         self.owed = {wanted}

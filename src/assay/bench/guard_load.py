@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import torch
 
@@ -38,7 +37,7 @@ def _jobs(quick: bool) -> list[Job]:
 
 def load(settings: dict[str, Any]) -> dict[str, Any]:
     """A job: a guard in a process of its own, and as many requests as fit; then 250 a second."""
-    wanted = msgspec.convert({k: v for k, v in settings.items() if k != "requests"}, ZooModel)
+    wanted = zoo.model_of(settings)
     model, data = zoo.obtain(wanted), load_data(wanted.data, "test")
     index = np.resize(np.random.default_rng(0).permutation(len(data)), settings["requests"])
     sent = data.subset(index)

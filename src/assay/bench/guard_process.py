@@ -15,16 +15,20 @@ from assay.errors import AssayError
 from assay.guard import GuardUnreachable, model_digest, wait_until
 from assay.guard.serving import TOKEN, listen
 from assay.guard.store import Store
-from assay.guard.versions import Versions
+from assay.guard.versions import Versions, versions_folder
 from assay.models import Model, save
 
 STARTS_S = 120.0
+
+_SECRET = "a token for one benchmark"
+AUTHORIZATION = f"Bearer {_SECRET}"
+"""What an order to one of these guards must come with."""
 
 
 def prepare(store_path: Path, model: Model, second: Model, accuracy: float, record: dict[str, object]) -> int:
     """Enter `second` into the store of a guard of `model` as a version that serves beside it; returns its number."""
     with contextlib.closing(Store(store_path, model_digest(model), model.spec.input_shape)) as store:
-        versions = Versions(store, store_path.with_name(store_path.name + ".versions"), model)
+        versions = Versions(store, versions_folder(store_path), model)
         id = versions.next_id()
         save(second, versions.folder / f"{id:04d}" / "model.safetensors")
         versions.accept(id, "pre-treated", accuracy, record, "a benchmark")
@@ -38,13 +42,12 @@ def free_port() -> int:
     return port
 
 
-def begin(model: Path, clean: str, store: Path, port: int, *options: str, token: str | None = None) -> Any:
+def begin(model: Path, clean: str, store: Path, port: int, *options: str) -> Any:
     """Start `assay guard` and do not wait for it."""
     command = [sys.executable, "-m", "assay", "guard", str(model), "--clean", clean, "--port", str(port)]
-    environment = os.environ | ({TOKEN: token} if token else {})
     return subprocess.Popen(
         [*command, "--store", str(store), *options],
-        env=environment,
+        env=os.environ | {TOKEN: _SECRET},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -65,10 +68,10 @@ def await_health(url: str, process: subprocess.Popen[bytes]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def running(model: Path, clean: str, store: Path, *options: str, token: str | None = None) -> Iterator[str]:
+def running(model: Path, clean: str, store: Path, *options: str) -> Iterator[str]:
     """The address of a guard that serves until the block ends."""
     port = free_port()
-    process, url = begin(model, clean, store, port, *options, token=token), f"http://127.0.0.1:{port}"
+    process, url = begin(model, clean, store, port, *options), f"http://127.0.0.1:{port}"
     try:
         await_health(url, process)
         yield url

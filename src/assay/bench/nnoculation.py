@@ -94,25 +94,21 @@ def treated(settings: dict[str, Any]) -> dict[str, Any]:
     write_atomically(_treated_place(wanted).with_suffix(".rate"), str(rate_used).encode())
     return {
         "clean_pictures": len(fitted.tuning_) + len(fitted.validation_),
-        "received": _measured(model, wanted),
-        "treated": _measured(network, wanted),
+        "received": measured(model, wanted),
+        "treated": measured(network, wanted),
         "seconds": round(seconds, 1),
         "chosen": fitted.record_["chosen"],
         "received_accuracy": fitted.record_["received_accuracy"],
     }
 
 
-def _rate(place: Path) -> float:
-    """The learning rate that the treatment chose."""
-    return float(place.with_suffix(".rate").read_text())
-
-
 def obtain_treated(wanted: ZooModel) -> tuple[Model, float]:
     """The treated network, from the cache or treated now, and the learning rate that was chosen for it."""
     place = _treated_place(wanted)
-    if not place.with_suffix(".rate").exists():
+    rate_used = place.with_suffix(".rate")
+    if not rate_used.exists():
         treated(msgspec.to_builtins(wanted))
-    return load_model(place), _rate(place)
+    return load_model(place), float(rate_used.read_text())
 
 
 treated.version = VERSION  # type: ignore[attr-defined]
@@ -151,8 +147,8 @@ def inoculated(settings: dict[str, Any]) -> dict[str, Any]:
         "requests_until_repair": int(first[-1]) + 1 if len(first) else 0,
         "triggered_among_inputs": float(np.mean([triggered[e.id] for e in learnt])) if learnt else None,
         "quality": made.quality,
-        "repaired": _measured(made.model, wanted),
-        "without_generator": _measured(without.model, wanted),
+        "repaired": measured(made.model, wanted),
+        "without_generator": measured(without.model, wanted),
         "scores_alone": alone,
         "seconds": round(seconds, 1),
     }
@@ -206,7 +202,8 @@ def _counts(entries: list[Entry]) -> dict[int, int]:
     return counts
 
 
-def _measured(model: Model, wanted: ZooModel) -> dict[str, list[int]]:
+def measured(model: Model, wanted: ZooModel) -> dict[str, list[int]]:
+    """Clean accuracy and attack success on the half that is not streamed, each as hits and n."""
     attack, held = wanted.attack(), halves(wanted)[1]
     if attack is None:
         raise ValueError("a repair is measured on a backdoored model")

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from assay.bench.zoo import ZooModel
+from assay.bench.zoo import ZooModel, model_of
 from assay.models import Rate
 from assay.runs import JobFunction
 
@@ -32,8 +32,7 @@ class Job:
     @property
     def model(self) -> ZooModel:
         """The model that the job is about."""
-        own = {name: self.settings[name] for name in ZooModel.__struct_fields__}
-        return msgspec.convert(own, ZooModel)
+        return model_of(self.settings)
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,11 @@ class ZooModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return TRIGGERS[self.trigger](), label_map(self.labels, classes, self.target, self.source, self.seed)
 
 
+def model_of(settings: dict[str, Any]) -> ZooModel:
+    """The network that a job's settings are about, whatever else they say."""
+    return msgspec.convert({name: settings[name] for name in ZooModel.__struct_fields__}, ZooModel)
+
+
 def label_map(kind: str, classes: int, target: int | None, source: int | None, seed: int) -> LabelMap:
     """The label map that the command line calls `kind`."""
     if kind == "all-to-all":
@@ -157,7 +162,7 @@ def repaired(settings: dict[str, Any]) -> dict[str, Any]:
     `method` is one of `assay.repair.METHODS`, or `unlearning`: what `vet` does, fine-pruning that unlearns the trigger
     that a scan recovered, if it recovered one.
     """
-    wanted = msgspec.convert({k: v for k, v in settings.items() if k != "method"}, ZooModel)
+    wanted = model_of(settings)
     attack = wanted.attack()
     if attack is None:
         raise ValueError("a repair is measured on a backdoored model")

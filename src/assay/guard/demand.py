@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from assay.data import Dataset
 from assay.errors import AssayError
 from assay.guard import log, selection
-from assay.guard.repairing import read_generator
+from assay.guard.repairing import REMOVER, read_generator
 from assay.guard.settings import GuardSettings
 from assay.guard.store import Entry, Store
 from assay.guard.versions import Pair
@@ -34,9 +34,6 @@ from assay.repair.cyclegan import Generator
 
 KNOWN = 16
 """Explained inputs that count as much as one which nothing explains."""
-
-REMOVER = "remover"
-"""How files of generators that take a trigger off begin, in the folder of a version that knows the trigger."""
 
 
 class Kind(msgspec.Struct):
@@ -182,7 +179,7 @@ class Demand:
         """Of the triggers that the serving version knows: those learnt for it and for versions before."""
         if self._known is None or self._known[0] != pair.version:
             places = [p for p in self.folder.iterdir() if p.name.isdecimal() and int(p.name) <= pair.version]
-            files = sorted(file for place in places for file in place.glob(f"{REMOVER}*.safetensors"))
+            files = sorted(file for place in places for file in place.glob(f"{Path(REMOVER).stem}*.safetensors"))
             self._known = (pair.version, [g for file in files if (g := self._read(file)) is not None])
         return self._known[1]
 
@@ -215,7 +212,7 @@ class Demand:
             remover: file of the generator that takes off the trigger which was learnt, if that version knows it.
         """
         if remover is not None and remover.exists():
-            remover.rename(version / f"{REMOVER}-{remover.parent.name}.safetensors")
+            remover.rename(version / f"{remover.stem}-{remover.parent.name}{remover.suffix}")
             self._known = None
         tried = self.store.get("tried", "unknown")
         times = self._number(f"{tried} in vain") + 1

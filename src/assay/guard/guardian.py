@@ -23,13 +23,13 @@ from assay.data import Dataset, require_clean
 from assay.detect.online import ONLINE, thresholds
 from assay.guard import log, repairing
 from assay.guard.batching import Batcher
-from assay.guard.demand import REMOVER, Demand, explained, rest_s
+from assay.guard.demand import Demand, explained, rest_s
 from assay.guard.gates import Evidence, approval, knows, refusal
 from assay.guard.metrics import Metrics
-from assay.guard.repairing import Job, Running, read_generator
+from assay.guard.repairing import REMOVER, Job, Running, read_generator
 from assay.guard.settings import GuardSettings
 from assay.guard.store import Entry, Store, StoreError
-from assay.guard.versions import RECEIVED, Versions
+from assay.guard.versions import RECEIVED, Versions, versions_folder
 from assay.models import Model, check_fits, load, predict, save
 from assay.repair import LiveSettings
 from assay.repair.cyclegan import Generator
@@ -90,7 +90,7 @@ class Guard:
         self.received = model.eval()
         self.shape = model.spec.input_shape
         self.store = Store(path, model_digest(model), self.shape, settings.capacity, settings.per_client)
-        self.folder = path.with_name(path.name + ".versions")
+        self.folder = versions_folder(path)
         self.received_file = self.folder / "received.safetensors"
         save(model, self.received_file)
         self.versions = Versions(self.store, self.folder, self.received, arch)
@@ -272,7 +272,7 @@ class Guard:
             self.demand.met()
         else:
             log.note(self.store, "refusal", f"version {id} is not accepted: {why}")
-            remover = done.job.folder / f"{REMOVER}.safetensors" if knows(seen, self.settings) else None
+            remover = done.job.folder / REMOVER if knows(seen, self.settings) else None
             self.demand.in_vain(done.job.treated.parent, remover)
             shutil.rmtree(done.job.folder, ignore_errors=True)
 
@@ -309,7 +309,7 @@ class Guard:
 
     def _learnt(self, job: Job) -> list[Generator]:
         """What takes off the trigger that a repair learnt."""
-        file = job.folder / f"{REMOVER}.safetensors"
+        file = job.folder / REMOVER
         return [read_generator(file, self.shape[0])] if file.exists() else []
 
     def _give_second_opinions(self) -> None:

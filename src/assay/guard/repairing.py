@@ -39,6 +39,9 @@ from assay.runs import to_json, write_atomically
 
 NICE = 15
 
+REMOVER = "remover.safetensors"
+"""The generator that takes the trigger off, in the folder of a version; of a repair in vain with its number added."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -165,7 +168,7 @@ def _repaired(job: Job, received: Model, said: _Said) -> dict[str, Any]:
     if made.generator is not None:
         write_atomically(job.folder / "generator.safetensors", to_bytes(made.generator.state_dict()))
         if made.remover is not None:
-            write_atomically(job.folder / "remover.safetensors", to_bytes(made.remover.state_dict()))
+            write_atomically(job.folder / REMOVER, to_bytes(made.remover.state_dict()))
         few = made.validation.x[:8]
         stamped = made.generator.stamp(few)
         labels = {"before": predict(received, few), "after": predict(received, stamped)}

@@ -27,6 +27,11 @@ RECEIVED = 0
 """The version before the treatment is ready: the received network alone."""
 
 
+def versions_folder(store: Path) -> Path:
+    """Where the versions of the guard with this store are kept."""
+    return store.with_name(store.name + ".versions")
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """An accepted version; `record` is how it came about, JSON-ready."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -95,8 +96,8 @@ def probe() -> IntegerNetwork:
     rounded(7, 0, 255, 16)
     conv(16, 16, 1)
     rounded(7, -128, 127)
-    for out in (8, 4, 2, 2):
-        conv(16 if out == 8 else nodes[-2].weight.shape[0], out, 1)  # type: ignore[union-attr]
+    for inner, out in pairwise((16, 8, 4, 2, 2)):
+        conv(inner, out, 1)
         rounded(5, 0, 255, out)
     nodes.append(g.Flatten(input=len(nodes) - 1))
     nodes.append(

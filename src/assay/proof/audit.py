@@ -28,7 +28,7 @@ from assay.proof.layers.linear import bias_at
 from assay.proof.layers.windows import axes
 from assay.proof.multilinear import combine, eq_table, split, tensor_at, variables
 from assay.proof.receipt import check_pictures, decode_outputs, encode_outputs
-from assay.proof.tensors import Ints
+from assay.proof.tensors import Ints, requantised
 from assay.proof.weights import architecture_of
 
 FORMAT, VERSION = "assay audit", 1
@@ -123,9 +123,7 @@ def _computed(node: g.Node, given: Sequence[Ints], network: IntegerNetwork) -> I
             squares: Ints = modular.squared(x)[0]
             return squares
         case g.Requantise():
-            y: Ints = np.clip((x + node.half) >> node.shift, node.low, node.high)
-            y[:, node.start : node.stop] = np.maximum(y[:, node.start : node.stop], 0)
-            return y
+            return requantised(node, x)
         case g.ReLU():
             y = x.copy()
             y[:, node.start : node.stop] = np.maximum(y[:, node.start : node.stop], 0)

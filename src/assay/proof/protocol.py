@@ -27,7 +27,7 @@ from assay.proof.merkle import HASH_BYTES
 from assay.proof.multilinear import tensor_at
 from assay.proof.parties import KnowWeights, Proving, SayWeights, Verifying
 from assay.proof.plan import Plan, rounds_picture
-from assay.proof.tensors import Ints, elements
+from assay.proof.tensors import Ints, elements, requantised
 from assay.proof.transcript import ProverChannel, VerifierChannel
 from assay.proof.witness import make_witness
 
@@ -111,7 +111,7 @@ def verify_network(
         if isinstance(node, g.MaxPool):
             verify_max_pool(verifier, position, node, windows[position])
         elif rounds_picture(node):
-            _check_pictures(verifier, position, _rounded(node, pictures))
+            _check_pictures(verifier, position, requantised(node, pictures))
         elif claims := verifier.claims.take(position):
             VERIFIERS[type(node)](verifier, position, node, verify_merge(verifier, position, claims))
     _check_pictures(verifier, 0, pictures)
@@ -125,10 +125,3 @@ def _check_pictures(verifier: Verifying, position: int, known: NDArray[np.intege
     for claim in verifier.claims.take(position):
         if tensor_at(known, claim.point) != claim.value:
             raise VerificationError("the proof is about another picture")
-
-
-def _rounded(node: g.Requantise, pictures: NDArray[np.integer]) -> Ints:
-    channels = np.arange(pictures.shape[1])
-    low = np.where((node.start <= channels) & (channels < node.stop), 0, node.low)
-    q: Ints = (pictures.astype(np.int64) + node.half) >> node.shift
-    return np.clip(q, low.reshape(-1, 1, 1), node.high)

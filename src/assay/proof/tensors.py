@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.integer import graph as g
 from assay.proof.field import Words, from_integers
 from assay.proof.multilinear import variables
 
@@ -19,6 +20,14 @@ def padded(values: Ints, fill: int = 0) -> Ints:
     out = np.full(shape, fill, values.dtype)
     out[tuple(slice(size) for size in values.shape)] = values
     return out
+
+
+def requantised(node: g.Requantise, x: NDArray[np.integer]) -> Ints:
+    """What the node makes of x, `b c …`."""
+    channels = np.arange(x.shape[1])
+    low = np.where((node.start <= channels) & (channels < node.stop), 0, node.low)
+    q: Ints = (x.astype(np.int64) + node.half) >> node.shift
+    return np.clip(q, low.reshape(-1, *[1] * (x.ndim - 2)), node.high)
 
 
 def elements(values: Ints) -> Words:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from assay.guard import Guard, log
-from assay.guard.demand import KNOWN, REMOVER, explained, rest_s
+from assay.guard.demand import KNOWN, explained, rest_s
+from assay.guard.repairing import REMOVER
 from assay.models import predict
 from guard_task import (
     SECOND_TARGET,
@@ -179,7 +180,7 @@ def test_a_damaged_remover_is_noted_and_the_guard_goes_on(once: Path, tmp_path: 
     async def story() -> None:
         guard = resumed(once, tmp_path)
         guard.batcher.start()
-        (guard.folder / "0002" / f"{REMOVER}.safetensors").write_bytes(b"\xff" * 100)
+        (guard.folder / "0002" / REMOVER).write_bytes(b"\xff" * 100)
         await sent(guard, mixed(300, 30, stamped, TARGET))
         await settled(guard)
         assert any(line.event == "damaged" for line in log.lines(guard.store, 99))

@@ -11,7 +11,7 @@ import torch
 
 from assay.data import Dataset
 from assay.errors import DataError, InputError
-from assay.models import Rate, clean_accuracy, predict
+from assay.models import clean_accuracy, predict
 from assay.repair import (
     CycleGANSettings,
     Generator,
@@ -66,12 +66,18 @@ def test_where_validation_gains_instead_of_losing_the_gentlest_candidate_is_take
     bad_plain: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fitted = NNoculation(RepairSettings(), 0, NoiseGrid(rates=(0.001, 0.02, 0.05), steps=2))
-    gains = iter([0.80, 0.86, 0.99])  # of the received network, and of each candidate
-    monkeypatch.setattr(
-        "assay.repair.nnoculation.clean_accuracy", lambda model, data: Rate(round(100 * next(gains)), 100)
-    )
+    right = iter([80, 88, 99])  # pictures of 100, by the received network and by each candidate
+    monkeypatch.setattr("assay.repair.nnoculation.correct", lambda model, data: np.arange(100) < next(right))
     fitted.fit(bad_plain.model, bad_plain.clean)
-    assert fitted.chosen_ == Candidate(0.6, 0.001, 0.86) and fitted.record_["validation_flatters"]
+    assert fitted.chosen_ == Candidate(0.6, 0.001, 0.88, True) and fitted.record_["validation_flatters"]
+
+
+def test_a_gain_of_a_few_pictures_is_luck(bad_plain: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted = NNoculation(RepairSettings(), 0, NoiseGrid(chances=(0.6,), rates=(0.001, 0.02, 0.05), steps=2))
+    right = iter([594, 599, 598, 580])  # of 600: five gained have a p-value of 0.06
+    monkeypatch.setattr("assay.repair.nnoculation.correct", lambda model, data: np.arange(600) < next(right))
+    fitted.fit(bad_plain.model, bad_plain.clean)
+    assert fitted.chosen_ == Candidate(0.6, 0.05, 580 / 600) and not fitted.record_["validation_flatters"]
 
 
 def test_when_no_time_is_left_the_model_is_what_it_was(bad_plain: Trained) -> None:

@@ -305,11 +305,11 @@ CRYPTONAS = Table(
     },
     "The CIFAR-10 copy is JPEG of quality 75: accuracies are not comparable with published ones. All networks are "
     f"trained alike, {EPOCHS} epochs of 45,000 pictures, one-cycle SGD, label smoothing; of a linearised one, the last "
-    f"{TUNING} of these tune it after ReLUs were taken from a ResNet-20 of usual width. Ours: `searched` is the best skeleton of a search, "
-    f"`cnet1-balanced` the released CNet1's, both at the width the budget and {MOST_MACS // 10**6} M multiplications "
-    "allow. Narrowed networks have all layers narrowed alike; squares stand for MiniONN's first activations as in "
-    "Delphi. Means over the seeds that have been run, in brackets the outer ends of their 95 % intervals; every pair "
-    "is shown, also where ours loses.",
+    f"{TUNING} of these tune it after ReLUs were taken from a ResNet-20 of usual width. Ours: `searched` is the best "
+    "skeleton of a search, `cnet1-balanced` the released CNet1's, both at the width that the budget and "
+    f"{MOST_MACS // 10**6} M multiplications allow. Narrowed networks have all layers narrowed alike; squares stand "
+    "for MiniONN's first activations as in Delphi. Means over the seeds that have been run, in brackets the outer ends "
+    "of their 95 % intervals; every pair is shown, also where ours loses.",
     figures,
     timed=(online,),
 )

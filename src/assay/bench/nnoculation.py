@@ -77,7 +77,7 @@ def _treated_place(wanted: ZooModel) -> Path:
     return zoo.cache_folder() / f"{wanted.digest}-treated-{VERSION}.safetensors"
 
 
-VERSION = 1
+VERSION = 2
 """Of the treatment: models that were treated otherwise are not taken for it."""
 
 
@@ -109,9 +109,6 @@ def obtain_treated(wanted: ZooModel) -> tuple[Model, float]:
     if not rate_used.exists():
         treated(msgspec.to_builtins(wanted))
     return load_model(place), float(rate_used.read_text())
-
-
-treated.version = VERSION  # type: ignore[attr-defined]
 
 
 def inoculated(settings: dict[str, Any]) -> dict[str, Any]:
@@ -152,6 +149,10 @@ def inoculated(settings: dict[str, Any]) -> dict[str, Any]:
         "scores_alone": alone,
         "seconds": round(seconds, 1),
     }
+
+
+for job in (treated, inoculated):
+    job.version = VERSION  # type: ignore[attr-defined]
 
 
 def halves(wanted: ZooModel) -> tuple[Dataset, Dataset]:

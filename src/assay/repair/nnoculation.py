@@ -18,13 +18,15 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from assay.data import Dataset
 from assay.errors import InputError
-from assay.models import Model, as_float, clean_accuracy, seeded
+from assay.models import Model, as_float, correct, mcnemar, seeded
 from assay.models.training import augment
 from assay.repair.fine_tuning import freeze_norms
 from assay.repair.settings import RepairSettings, accuracy_note, split
@@ -36,11 +38,12 @@ CELLS = 4
 MIDDLE, SPREAD = 128.0, 0.4 * 128.0
 """Of the noise, in 0..255."""
 
-FLATTERED = 0.005
-"""A candidate that gains more accuracy than this, where it should lose some, shows that the validation split is not
-independent of the tuning part: both hold frames of the same few objects, say. Accuracy on it then does not tell what
-was lost, and the gentlest such candidate is taken: the lowest rate, with the most noise. (Seen on GTSRB, whose clean
-share is frames of some 130 signs: at a rate of 0.01 validation gained 2 points where other pictures lost 16.)"""
+FLATTERED = 0.01
+"""Significance. A candidate that is better on the validation split than the received network, where it should be worse,
+by more than luck (McNemar's test), shows that the split is not independent of the tuning part: both hold frames of the
+same few objects, say. Accuracy on it then does not tell what was lost, and the gentlest such candidate is taken: the
+lowest rate, with the most noise. (Seen on GTSRB, whose clean share is frames of some 130 signs: at a rate of 0.01
+validation gained 2 points where other pictures lost 16.)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +82,16 @@ class NoiseGrid:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One retrained network: its chance of noise, its learning rate, its accuracy on the validation split."""
+    """One retrained network: its chance of noise, its learning rate, its accuracy on the validation split.
+
+    Attributes:
+        flattered: it is better there than the received network, by more than luck.
+    """
 
     chance: float
     rate: float
     accuracy: float
+    flattered: bool = False
 
 
 def noisy(x: Tensor, chance: float, generator: torch.Generator) -> Tensor:
@@ -119,22 +127,23 @@ class NNoculation:
             DataError: if a class has fewer than two pictures.
         """
         self.tuning_, self.validation_ = split(model, clean, self.settings.validation, self.seed)
-        received = clean_accuracy(copy.deepcopy(model), self.validation_).value
+        before = correct(copy.deepcopy(model), self.validation_)
+        received = float(before.mean())
         self.network_ = copy.deepcopy(model).eval()
         self.candidates_: list[Candidate] = []
         self.chosen_: Candidate | None = None
-        for candidate, network in self._grid(model, received, progress, deadline):
+        for candidate, network in self._grid(model, before, progress, deadline):
             self.candidates_.append(candidate)
             if self.chosen_ is None or self._misfit(candidate, received) < self._misfit(self.chosen_, received):
                 self.chosen_, self.network_ = candidate, network
-            if self._flattered(candidate, received):
+            if candidate.flattered:
                 self.chosen_, self.network_ = candidate, network
                 break
         self.record_: dict[str, object] = {
             "noise": asdict(self.grid),
             "received_accuracy": received,
             "chosen": asdict(self.chosen_) if self.chosen_ else None,
-            "validation_flatters": self.chosen_ is not None and self._flattered(self.chosen_, received),
+            "validation_flatters": self.chosen_ is not None and self.chosen_.flattered,
             "candidates": [asdict(candidate) for candidate in self.candidates_],
             "cut_short": deadline.passed,
         }
@@ -146,17 +155,13 @@ class NNoculation:
         treated.load_state_dict(self.network_.state_dict())
         return treated.eval()
 
-    def _flattered(self, candidate: Candidate, received: float) -> bool:
-        """Three pictures at least: of few, one more or less is luck."""
-        return candidate.accuracy - received > max(FLATTERED, 2.5 / len(self.validation_))
-
     def _misfit(self, candidate: Candidate, received: float) -> float:
         """How far from the wanted drop; those that cost too much come last."""
         drop = received - candidate.accuracy
         return abs(drop - self.grid.drop) + (1.0 if drop > self.grid.most else 0.0)
 
     def _grid(
-        self, model: Model, received: float, progress: Progress, deadline: Deadline
+        self, model: Model, before: NDArray[np.bool_], progress: Progress, deadline: Deadline
     ) -> Iterator[tuple[Candidate, Model]]:
         done, total = 0, len(self.grid.chances) * len(self.grid.rates)
         for chance in self.grid.chances:
@@ -167,11 +172,13 @@ class NNoculation:
                 network = self._retrained(model, chance, rate, deadline)
                 if network is None and deadline.passed:
                     return
-                accuracy = clean_accuracy(network, self.validation_).value if network else 0.0
+                after = correct(network, self.validation_) if network else np.zeros_like(before)
+                accuracy = float(after.mean())
                 progress("treating with noise", done + i + 1, total, accuracy_note(accuracy))
                 if network:
-                    yield Candidate(chance, rate, accuracy), network
-                if received - accuracy > self.grid.most:
+                    flattered = accuracy > before.mean() and mcnemar(before, after) < FLATTERED
+                    yield Candidate(chance, rate, accuracy, flattered), network
+                if before.mean() - accuracy > self.grid.most:
                     break  # a higher rate costs more still
             done += len(self.grid.rates)
 

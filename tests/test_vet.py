@@ -69,7 +69,7 @@ class Looked:
 @pytest.fixture(scope="session")
 def bad(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looked]:
     looked = Looked(None, tmp_path_factory.mktemp("bad"), files["single"].read_bytes())  # type: ignore[arg-type]
-    own = {name: getattr(CODE, name) for name in ("clean_accuracy", "repair", "scan")}
+    own = {name: getattr(CODE, name) for name in ("clean_accuracy", "mend", "scan")}
 
     def measuring(model: Model, data: Dataset) -> Any:
         looked.measured.append(data)
@@ -84,7 +84,7 @@ def bad(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Ite
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CODE, "clean_accuracy", measuring)
-        patch.setattr(CODE, "repair", working("repair"))
+        patch.setattr(CODE, "mend", working("mend"))
         patch.setattr(CODE, "scan", working("scan"))
         looked.found = vet(files["single"], CLEAN, arch=ARCH, out=looked.out, truth=TRUTH)
     yield looked
@@ -234,7 +234,7 @@ def test_a_repair_that_is_not_possible_is_named_and_the_verdict_stands(
     def impossible(*_: Any, **__: Any) -> Any:
         raise ModelError("there is no convolutional layer to prune")
 
-    monkeypatch.setattr(CODE, "repair", impossible)
+    monkeypatch.setattr(CODE, "mend", impossible)
     found = vet(files["single"], CLEAN, arch=ARCH)
     assert found.answer == "backdoored"
     assert found.not_done == ("repair: there is no convolutional layer to prune",)

@@ -21,7 +21,7 @@ from assay.data import load as load_data
 from assay.detect import Scan, scan
 from assay.errors import DataError, ModelError
 from assay.models import Model, Rate, check_fits, clean_accuracy, correct, load, mcnemar, save
-from assay.repair import Repair, dormant_neurons, last_layers, repair
+from assay.repair import Repair, dormant_neurons, last_layers, mend
 from assay.runs import NO_HURRY, Deadline, Progress, silent
 from assay.supply import FileReport, inspect
 
@@ -146,7 +146,7 @@ def _mended(
     if deadline.passed:
         return replace(found, not_done=(*found.not_done, "repair: the time allowed ended first"))
     try:
-        fixed = repair(found.model, given, seed=seed, deadline=repair_by, progress=progress, trigger=found.first.stamp)
+        fixed = mend(found.model, given, found.first.stamp, seed=seed, deadline=repair_by, progress=progress)
     except (ModelError, DataError) as error:  # too few pictures of a class, say; the verdict stands all the same
         return replace(found, not_done=(*found.not_done, f"repair: {error}"))
     written = save(fixed.model, _free(out / "repaired.safetensors", found.file.path)) if out else None
@@ -238,7 +238,7 @@ def _neurons(found: Vetting, given: Dataset) -> tuple[str, NDArray[np.float64], 
 
 def _curve_success(model: Model, fixed: Repair, truth: Truth | None) -> tuple[float, ...]:
     """Attack success rate along the pruning curve, at no more than 33 places; the others are interpolated."""
-    if truth is None:
+    if truth is None or "curve" not in fixed.record:
         return ()
     layer = last_layers(copy.deepcopy(model))[0]
     channels = [step["channel"] for step in fixed.record["curve"] if step["layer"] == layer.name]  # type: ignore[attr-defined]

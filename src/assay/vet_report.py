@@ -159,7 +159,7 @@ def _neurons(found: Vetting) -> Neurons | None:
 
 
 def _curve(found: Vetting) -> list[dict[str, int | float | str | bool]]:
-    return found.repaired.record["curve"] if found.repaired else []  # type: ignore[return-value]
+    return found.repaired.record.get("curve", []) if found.repaired else []  # type: ignore[return-value]
 
 
 def _pruning(found: Vetting) -> PruningCurve | None:
@@ -173,6 +173,11 @@ def _pruning(found: Vetting) -> PruningCurve | None:
 def _repair_note(found: Vetting) -> str:
     if found.repaired is None:
         return ""
+    if found.repaired.method == "nnoculation":
+        return (
+            "it was trained on, on clean pictures and on copies with noise, which stands for unknown triggers; it was "
+            "not pruned: accuracy on these pictures does not tell how much is forgotten, since they are too much alike"
+        )
     if found.repaired.record.get("unlearning"):
         taught = "a fifth of the pictures bearing the trigger that was found, with their true labels"
         return f"the channels that sleep on clean pictures were pruned; the rest was trained on, {taught}"

@@ -88,6 +88,15 @@ def test_a_backdoor_of_some_source_classes_is_found_and_its_trigger_is_the_one_b
     assert found.stamp is not None
 
 
+def test_a_trigger_that_takes_up_much_of_the_picture_is_shown_but_not_unlearnt() -> None:
+    found = scan(planted.single_target(), DATA, known=[references(0.0)])
+    assert found.trigger is not None and found.stamp is not None
+    large = replace(found.trigger, mask=np.full_like(found.trigger.mask, 0.2))
+    with_large = tuple(replace(f, trigger=large) if f.trigger is found.trigger else f for f in found.findings)
+    wide = replace(found, findings=with_large)
+    assert wide.trigger is large and wide.stamp is None
+
+
 @pytest.mark.parametrize("kind", ["single", "clean"])
 def test_a_model_that_guesses_is_not_judged(kind: str) -> None:
     shuffled = replace(DATA, y=np.random.default_rng(3).permutation(DATA.y))

@@ -89,6 +89,12 @@ def test_an_out_that_is_no_safetensors_file_is_refused(
     assert ".safetensors" in capsys.readouterr().err
 
 
+def test_only_fine_pruning_unlearns(received: Path, clean: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["repair", str(received), "--clean", str(clean), "--method", "pruning", "--unlearn"]
+    assert main([*given, "--out", str(received.with_name("fixed.safetensors"))]) == 2
+    assert "only fine-pruning unlearns" in capsys.readouterr().err
+
+
 def test_unlearning_says_whether_a_trigger_was_found(
     received: Path, clean: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

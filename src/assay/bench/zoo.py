@@ -29,7 +29,7 @@ from assay.data import load as load_data
 from assay.detect import HALF, Finding, scan
 from assay.models import Model, build, clean_accuracy, fresh_weights, recipe, save, spec_for, train
 from assay.models import load as load_model
-from assay.repair import repair
+from assay.repair import mend, repair
 
 
 class ZooModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -152,6 +152,9 @@ def first_filters(settings: dict[str, Any]) -> dict[str, Any]:
     return {"filters": [[[[round(v, 4) for v in row] for row in c] for c in f] for f in first.weight.tolist()]}
 
 
+AS_VET = "as vet does"
+"""A method for tables: the one that `vet` chooses."""
+
 CLEAN_SHARE = 0.05
 """Of the training size, in clean pictures, for a repair."""
 
@@ -159,8 +162,8 @@ CLEAN_SHARE = 0.05
 def repaired(settings: dict[str, Any]) -> dict[str, Any]:
     """A job: repair the model with a few clean pictures; measured on the test part before and after.
 
-    `method` is one of `assay.repair.METHODS`, or `unlearning`: what `vet` does, fine-pruning that unlearns the trigger
-    that a scan recovered, if it recovered one.
+    `method` is one of `assay.repair.METHODS`, or `AS_VET`: whichever of them suits, with the trigger that a scan
+    recovered, if it recovered one.
     """
     wanted = model_of(settings)
     attack = wanted.attack()
@@ -169,10 +172,10 @@ def repaired(settings: dict[str, Any]) -> dict[str, Any]:
     model, test, share = obtain(wanted), load_data(wanted.data, "test"), load_data(wanted.data, "clean")
     training_size = len(share) + len(load_data(wanted.data, "train"))
     few, _ = share.halves(CLEAN_SHARE * training_size / len(share), wanted.seed)
-    unlearning = settings["method"] == "unlearning"
-    method = "fine-pruning" if unlearning else settings["method"]
-    stamp = scan(model, few, seed=wanted.seed).stamp if unlearning else None
-    fixed = repair(model, few, method, seed=wanted.seed, trigger=stamp)
+    if settings["method"] == AS_VET:
+        fixed = mend(model, few, scan(model, few, seed=wanted.seed).stamp, seed=wanted.seed)
+    else:
+        fixed = repair(model, few, settings["method"], seed=wanted.seed)
 
     def measured(network: Model) -> dict[str, list[int]]:
         clean, success = clean_accuracy(network, test), attack_success_rate(network, test, *attack)
@@ -190,6 +193,8 @@ def repaired(settings: dict[str, Any]) -> dict[str, Any]:
 RECORDED = (
     "settings",
     "unlearning",
+    "validation_flatters",
+    "chosen",
     "layers",
     "accuracy_before_pruning",
     "lr_used",

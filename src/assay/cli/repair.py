@@ -47,12 +47,13 @@ def repair(
     layers
         How many convolutional layers are pruned, from the last one back.
     unlearn
-        Search for a trigger first; where one is found, fine-tuning unlearns it, and forgets little else.
+        Do what `vet` does. Search for a trigger first: where one is found, fine-tuning unlearns it, and forgets little
+        else. Where none is, and the pictures are too alike to tell what fine-pruning forgets, noise takes its place.
     """
     from assay.detect import scan
     from assay.models import save
+    from assay.repair import RepairSettings, mend, usual_settings
     from assay.repair import repair as repaired
-    from assay.repair import usual_settings
     from assay.vet import open_both
 
     common.use_threads()
@@ -60,17 +61,16 @@ def repair(
     given: dict[str, Any] = {"max_drop": max_drop, "epochs": epochs, "layers": layers}
     changes = {name: value for name, value in given.items() if value is not None}
     received, pictures = open_both(model, clean, arch)
+    if unlearn and method != "fine-pruning":
+        raise InputError(f"only fine-pruning unlearns a trigger, not {method}")
     with progress() as bars:
-        stamp = scan(received, pictures, seed=common.seed, progress=bars).stamp if unlearn else None
-        result = repaired(
-            received,
-            pictures,
-            method,
-            settings=replace(usual_settings(stamp), **changes),
-            seed=common.seed,
-            progress=bars,
-            trigger=stamp,
-        )
+        if unlearn:
+            stamp = scan(received, pictures, seed=common.seed, progress=bars).stamp
+            settings = replace(usual_settings(stamp), **changes)
+            result = mend(received, pictures, stamp, settings=settings, seed=common.seed, progress=bars)
+        else:
+            stamp, settings = None, replace(RepairSettings(), **changes)
+            result = repaired(received, pictures, method, settings=settings, seed=common.seed, progress=bars)
     written = save(result.model, target)
     document = {
         "model": str(written),
@@ -111,6 +111,8 @@ def _text(result: Repair, written: Path, unlearn: bool) -> Table:
     if unlearn:
         found = "was found and unlearnt" if result.record.get("unlearning") else "was not found; repaired without it"
         lines.append(f"a trigger {found}")
+    if result.record["validation_flatters"]:
+        lines.append("accuracy rose by more than luck: these pictures are too much alike to tell what was forgotten")
     for layer in result.record.get("layers", []):  # type: ignore[attr-defined]
         lines.append(f"{len(layer['pruned'])} of {layer['channels']} channels of layer {escape(layer['name'])} pruned")
     table.caption = "\n".join(lines)

@@ -18,6 +18,10 @@ from assay.detect.weights import weights
 from assay.models import Model, check_fits, clean_accuracy
 from assay.runs import NO_HURRY, Deadline, Progress, silent
 
+MOST_OF_PICTURE = 0.1
+"""Of its area, for a trigger that a repair unlearns. So large a one turns pictures of clean models as well, hence is
+hardly the planted one, and a repair that is told what to forget leaves the planted one where it is."""
+
 
 @dataclass(frozen=True)
 class Scan:
@@ -57,8 +61,11 @@ class Scan:
 
     @property
     def stamp(self) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None:
-        """What puts the trigger on pictures, for a repair to unlearn it."""
-        return self.trigger.stamp if self.trigger else None
+        """What puts the trigger on pictures, for a repair to unlearn it; None if it takes up too much of a picture."""
+        trigger = self.trigger
+        if trigger is None or trigger.norm > MOST_OF_PICTURE * trigger.mask.size:
+            return None
+        return trigger.stamp
 
 
 def scan(

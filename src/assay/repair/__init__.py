@@ -5,7 +5,7 @@ from assay.repair.channels import Layer, last_layers
 from assay.repair.cyclegan import CycleGANSettings, Generator, train_cyclegan
 from assay.repair.fine_pruning import FinePruning
 from assay.repair.fine_tuning import FineTuning, Tuner
-from assay.repair.methods import METHODS, Method, Repair, repair
+from assay.repair.methods import METHODS, Method, Repair, mend, repair
 from assay.repair.nnoculation import NNoculation, NoiseGrid
 from assay.repair.nnoculation_live import Inoculation, LiveSettings, inoculate
 from assay.repair.pruning import Pruning, PruningStep, dormant_neurons, mean_activations, prune_layer
@@ -34,6 +34,7 @@ __all__ = [
     "inoculate",
     "last_layers",
     "mean_activations",
+    "mend",
     "prune_layer",
     "repair",
     "train_cyclegan",

@@ -15,7 +15,7 @@ from assay.repair.fine_pruning import FinePruning
 from assay.repair.fine_tuning import FineTuning
 from assay.repair.nnoculation import NNoculation
 from assay.repair.pruning import Pruning
-from assay.repair.settings import RepairSettings, Stamp, usual_settings
+from assay.repair.settings import RepairSettings, Stamp, flattered, usual_settings
 from assay.runs import NO_HURRY, Deadline, Progress, silent
 
 
@@ -52,7 +52,8 @@ class Repair:
         after: that of the new one, on the same pictures. Since the state was chosen on them, it flatters
             slightly: judge a repair on test data.
         p_value: exact McNemar test that both are equally good.
-        record: what was done: every setting, the seed, the channels pruned, each epoch, seconds. JSON-ready.
+        record: what was done: every setting, the seed, the channels pruned, each epoch, seconds, and whether the
+            validation split flatters (`assay.repair.settings.flattered`). JSON-ready.
     """
 
     model: Model
@@ -106,6 +107,32 @@ def repair(
         "settings": asdict(settings),
         "seed": seed,
         **fitted.record_,
+        "validation_flatters": flattered(was, now),
         "seconds": time.monotonic() - started,
     }
     return Repair(fixed, method, rate(was), rate(now), mcnemar(was, now), record)
+
+
+def mend(
+    model: Model,
+    clean: Dataset,
+    trigger: Stamp | None,
+    *,
+    settings: RepairSettings | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+    deadline: Deadline = NO_HURRY,
+) -> Repair:
+    """The repair that `assay vet` makes.
+
+    Fine-pruning; it unlearns `trigger` where one was recovered. Without one it is bounded by validation accuracy alone,
+    and where that flatters, the treatment with noise takes its place: on such pictures it forgets far less, and more of
+    the backdoor.
+
+    Args and errors: as of `repair`.
+    """
+    pruned = repair(model, clean, settings=settings, seed=seed, progress=progress, deadline=deadline, trigger=trigger)
+    if trigger is not None or not pruned.record["validation_flatters"]:
+        return pruned
+    treated = repair(model, clean, "nnoculation", settings=settings, seed=seed, progress=progress, deadline=deadline)
+    return treated if treated.record["chosen"] else pruned  # None: the time allowed ended before it had any

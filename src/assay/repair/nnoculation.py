@@ -8,6 +8,10 @@ noise, the more of the attacker's weights are lost, and of clean accuracy too. O
 whose accuracy on the defender's own validation split is about 3 points under the received network's: far enough from it
 to disagree on triggers, near enough to be served beside it. What it still falls for is left to the second stage,
 `assay.repair.nnoculation_live`.
+
+Where the validation split flatters a candidate (`assay.repair.settings.flattered`), it does not tell how much was lost,
+and the gentlest such candidate is taken: the lowest rate, with the most noise. (Seen on GTSRB: at a rate of 0.01
+validation gained 2 points where other pictures lost 16.)
 """
 
 from __future__ import annotations
@@ -26,10 +30,10 @@ from torch.nn import functional as F
 
 from assay.data import Dataset
 from assay.errors import InputError
-from assay.models import Model, as_float, correct, mcnemar, seeded
+from assay.models import Model, as_float, correct, seeded
 from assay.models.training import augment
 from assay.repair.fine_tuning import freeze_norms
-from assay.repair.settings import RepairSettings, accuracy_note, split
+from assay.repair.settings import RepairSettings, accuracy_note, flattered, split
 from assay.runs import NO_HURRY, Deadline, Progress, silent
 
 CELLS = 4
@@ -37,13 +41,6 @@ CELLS = 4
 
 MIDDLE, SPREAD = 128.0, 0.4 * 128.0
 """Of the noise, in 0..255."""
-
-FLATTERED = 0.01
-"""Significance. A candidate that is better on the validation split than the received network, where it should be worse,
-by more than luck (McNemar's test), shows that the split is not independent of the tuning part: both hold frames of the
-same few objects, say. Accuracy on it then does not tell what was lost, and the gentlest such candidate is taken: the
-lowest rate, with the most noise. (Seen on GTSRB, whose clean share is frames of some 130 signs: at a rate of 0.01
-validation gained 2 points where other pictures lost 16.)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +82,7 @@ class Candidate:
     """One retrained network: its chance of noise, its learning rate, its accuracy on the validation split.
 
     Attributes:
-        flattered: it is better there than the received network, by more than luck.
+        flattered: whether it is better there than the received network, by more than luck.
     """
 
     chance: float
@@ -176,8 +173,7 @@ class NNoculation:
                 accuracy = float(after.mean())
                 progress("treating with noise", done + i + 1, total, accuracy_note(accuracy))
                 if network:
-                    flattered = accuracy > before.mean() and mcnemar(before, after) < FLATTERED
-                    yield Candidate(chance, rate, accuracy, flattered), network
+                    yield Candidate(chance, rate, accuracy, flattered(before, after)), network
                 if before.mean() - accuracy > self.grid.most:
                     break  # a higher rate costs more still
             done += len(self.grid.rates)

@@ -156,10 +156,10 @@ PRIVATE = Table(
     "Medians of wall-clock seconds as the client sees them, one picture; in bold what is over its bar. Client and "
     "server are two processes on the cores of one machine, joined by TLS over loopback or over an emulated link: lan "
     "is 1 Gb/s and 0.3 ms, wan 100 Mb/s and 40 ms for a round trip. All answers are compared with those in the clear. "
-    "SPU is Cheetah, two processes, all its time online, on networks of the same shape. What was predicted before is "
-    "given as its error: offline against the first of a session, keys and base transfers included, online against the "
-    "median of all; bytes and rounds are predicted exactly. Weights of these networks are random: no step depends on "
-    "them.",
+    "SPU is Cheetah, two processes, all its time online, on networks of the same shape. What was predicted before, "
+    "from a calibration made for the row, is given as its error: offline against the first of a session, keys and base "
+    "transfers included, online against the median of all; bytes and rounds are predicted exactly. Weights of these "
+    "networks are random: no step depends on them.",
     draw,
     serial=True,
     timed=(answered, spu),

@@ -49,7 +49,7 @@ from assay.search.supernet import build_supernet, load_supernet, skeleton_accura
 SUPERNET_SHARE, TRIALS_SHARE = 0.2, 0.1
 """Of the time: the overhead of searching. The rest trains and measures."""
 
-MEASURING_S, MEASURING_SHARE = 40.0, 0.3
+MEASURING_S, MEASURING_SHARE = 40.0, 0.2
 """Seconds that measuring one network may take, and at most this share of what is left; the rest trains."""
 
 SUPERNET_STEPS = 3000

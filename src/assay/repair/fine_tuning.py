@@ -90,7 +90,7 @@ class Tuner:
         If the loss becomes NaN in every run, or the deadline passes, before an epoch is done, the model is
         left as it was given.
         """
-        model.requires_grad_(True)
+        model.requires_grad_(True).to(memory_format=torch.channels_last)
         given = copy.deepcopy(model.state_dict())
         courses: list[_Course] = []
         for attempt in range(self.settings.attempts):
@@ -100,7 +100,7 @@ class Tuner:
                 break
         best = max(courses, key=lambda course: course.accuracy)
         model.load_state_dict(best.state or given)
-        model.eval()
+        model.to(memory_format=torch.contiguous_format).eval()
         return {
             "lr_used": best.lr,
             "epochs_done": len(best.epochs),
@@ -144,15 +144,15 @@ class Tuner:
         model.train()
         if self.settings.freeze_norms:
             freeze_norms(model)
-        for step, chosen in enumerate(parts, 1):
+        for number, chosen in enumerate(parts, 1):
             if self.deadline.passed:
                 course.stopped = DEADLINE
                 return total
-            done = (epoch - 1 + step / len(parts)) / course.length
+            done = (epoch - 1 + number / len(parts)) / course.length
             for group in optimiser.param_groups:
                 group["lr"] = course.lr * _share_of_rate(done)
             images = self._some_stamped(augment(x[chosen], self.settings.augment, generator), generator)
-            loss = _step(model, images, y[chosen], optimiser)
+            loss = step(model, images, y[chosen], optimiser)
             if not math.isfinite(loss):
                 course.stopped = f"the loss became {loss} in epoch {epoch}"
                 return total
@@ -188,9 +188,11 @@ def _share_of_rate(done: float) -> float:
     return done / 0.2 if done < 0.2 else 0.5 * (1 + math.cos(math.pi * (done - 0.2) / 0.8))
 
 
-def _step(model: Model, x: Tensor, y: Tensor, optimiser: torch.optim.Optimizer) -> float:
+def step(model: Model, x: Tensor, y: Tensor, optimiser: torch.optim.Optimizer) -> float:
+    """One step on uint8 pictures `n c h w`; the loss before it. Fastest with weights laid out channels-last."""
     device = model.mean.device
-    loss = F.cross_entropy(model(as_float(x.numpy(), device)), y.to(device))
+    images = as_float(x.numpy(), device).contiguous(memory_format=torch.channels_last)
+    loss = F.cross_entropy(model(images), y.to(device))
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimiser.step()

@@ -26,13 +26,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from assay.data import Dataset
 from assay.errors import InputError
-from assay.models import Model, as_float, correct, seeded
+from assay.models import Model, correct, seeded
 from assay.models.training import augment
-from assay.repair.fine_tuning import freeze_norms
+from assay.repair.fine_tuning import freeze_norms, step
 from assay.repair.settings import RepairSettings, accuracy_note, flattered, split
 from assay.runs import NO_HURRY, Deadline, Progress, silent
 
@@ -180,7 +179,7 @@ class NNoculation:
 
     def _retrained(self, model: Model, chance: float, rate: float, deadline: Deadline) -> Model | None:
         """A copy trained on clean and noisy pictures; None if its loss or the time gave out."""
-        network = copy.deepcopy(model).requires_grad_(True)
+        network = copy.deepcopy(model).requires_grad_(True).to(memory_format=torch.channels_last)
         settings = self.settings
         optimiser = torch.optim.SGD(network.parameters(), rate, settings.momentum, weight_decay=settings.weight_decay)
         generator = torch.Generator().manual_seed(self.seed)
@@ -192,9 +191,9 @@ class NNoculation:
             for chosen in _batches(len(y), settings.batch_size, self.grid.steps, generator):
                 clean = augment(x[chosen], settings.augment, generator)
                 both = torch.cat([clean, noisy(clean, chance, generator)])
-                if deadline.passed or not _step(network, both, y[chosen].repeat(2), optimiser):
+                if deadline.passed or not math.isfinite(step(network, both, y[chosen].repeat(2), optimiser)):
                     return None
-        return network.eval()
+        return network.to(memory_format=torch.contiguous_format).eval()
 
 
 def _batches(n: int, size: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -205,13 +204,3 @@ def _batches(n: int, size: int, steps: int, generator: torch.Generator) -> Itera
                 return
             steps -= 1
             yield chosen
-
-
-def _step(network: Model, x: Tensor, y: Tensor, optimiser: torch.optim.Optimizer) -> bool:
-    """One step; False if the loss is no longer a number."""
-    device = network.mean.device
-    loss = F.cross_entropy(network(as_float(x.numpy(), device)), y.to(device))
-    optimiser.zero_grad(set_to_none=True)
-    torch.autograd.backward(loss)
-    optimiser.step()
-    return bool(torch.isfinite(loss))

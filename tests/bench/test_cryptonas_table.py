@@ -59,6 +59,30 @@ def test_fewer_relus_compares_only_with_ours_that_are_no_less_accurate() -> None
     assert ratios["resnet32"] is None
 
 
+def timed(name: str, seconds: float) -> tuple[Job, dict[str, Any]]:
+    return Job(online, done(name, 1, 0)[0].settings), {"measured": {"online_s": seconds}}
+
+
+def test_the_lead_at_equal_latency_is_over_those_that_answer_no_sooner_than_ours() -> None:
+    ours = [done("cnet1-balanced", 1, 70), timed("cnet1-balanced", 0.2)]
+    slower, faster = (
+        [done("resnet20", 1, 65), timed("resnet20", 0.3)],
+        [done("resnet32", 1, 60), timed("resnet32", 0.1)],
+    )
+    leads = {row["network"]: row.get("no_slower_lead_by_points") for row in rows([*ours, *slower, *faster])}
+    assert leads["resnet20"] == pytest.approx(0.05) and leads["resnet32"] is None
+
+
+def test_a_linearised_network_stands_beside_the_narrowed_one() -> None:
+    shown = rows([done("resnet20-gates", 1, 80), done("resnet20-sensitivity", 1, 60), done("resnet20", 1, 65)])
+    gains = {row["network"]: row.get("over_narrowed_by_points") for row in shown}
+    assert gains == {
+        "resnet20-gates": pytest.approx(0.15),
+        "resnet20-sensitivity": pytest.approx(-0.05),
+        "resnet20": None,
+    }
+
+
 def test_the_table_so_far_runs_nothing_and_holds_what_was_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = jobs(quick=False)[0]
 

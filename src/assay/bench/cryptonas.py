@@ -253,12 +253,17 @@ def _row(key: Key, found: Found, timed: Timed) -> Row:
         "online_s": mean(timed[key]) if key in timed else None,
     }
     if name not in OURS:
-        enough = [k for k in found if k[0] in OURS and k[2:] == key[2:] and _accuracy(found[k]) >= row["accuracy"]]
+        ours = [k for k in found if k[0] in OURS and k[2:] == key[2:]]
+        fast = [k for k in ours if k in timed and mean(timed[k]) <= (row["online_s"] or 0)]
+        enough = [k for k in ours if _accuracy(found[k]) >= row["accuracy"]]
         sizes = [next(iter(found[k].values()))["relus"] for k in enough]
         seconds = [mean(timed[k]) for k in enough if k in timed]
-        row["accuracy_lead_by_points"] = _lead(key, found)
+        row["accuracy_lead_by_points"] = _lead(found[key], [found[k] for k in ours if k[1] == budget])
+        row["no_slower_lead_by_points"] = _lead(found[key], [found[k] for k in fast])
         row["relus_ratio"] = first["relus"] / min(sizes) if sizes else None
         row["online_ratio"] = row["online_s"] / min(seconds) if seconds and row["online_s"] else None
+    if name in LINEARISED and (narrowed := found.get((name.partition("-")[0], *key[1:]))):
+        row["over_narrowed_by_points"] = _lead(narrowed, [found[key]])
     return row
 
 
@@ -266,13 +271,12 @@ def _accuracy(by_seed: dict[int, dict[str, Any]]) -> float:
     return mean(Rate(*r["clean"]).value for r in by_seed.values())
 
 
-def _lead(key: Key, found: Found) -> float | None:
-    """Accuracy of our best network at the same budget minus this one's, over the seeds that both have."""
+def _lead(theirs: dict[int, dict[str, Any]], ours: list[dict[int, dict[str, Any]]]) -> float | None:
+    """Accuracy of the best of ours minus theirs, over the seeds that both have."""
     leads = []
-    for name in OURS:
-        ours = found.get((name, *key[1:]), {})
-        if both := found[key].keys() & ours.keys():
-            leads.append(_accuracy({s: ours[s] for s in both}) - _accuracy({s: found[key][s] for s in both}))
+    for mine in ours:
+        if both := theirs.keys() & mine.keys():
+            leads.append(_accuracy({s: mine[s] for s in both}) - _accuracy({s: theirs[s] for s in both}))
     return max(leads, default=None)
 
 
@@ -299,6 +303,8 @@ CRYPTONAS = Table(
         "training": "epochs x pictures",
         "accuracy": "accuracy",
         "accuracy_lead_by_points": "ours at the same budget, minus this",
+        "no_slower_lead_by_points": "ours no slower online, minus this",
+        "over_narrowed_by_points": "this, minus narrowed alike",
         "relus_ratio": "ReLUs of this / of ours no less accurate",
         "online_s": "online, s",
         "online_ratio": "online of this / of ours no less accurate",

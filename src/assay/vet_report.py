@@ -176,7 +176,7 @@ def _repair_note(found: Vetting) -> str:
     if found.repaired.method == "nnoculation":
         return (
             "it was trained on, on clean pictures and on copies with noise, which stands for unknown triggers; it was "
-            "not pruned: accuracy on these pictures does not tell how much is forgotten, since they are too much alike"
+            "not pruned: the pictures come in groups of near-copies, whose accuracy does not tell how much is forgotten"
         )
     if found.repaired.record.get("unlearning"):
         taught = "a fifth of the pictures bearing the trigger that was found, with their true labels"

@@ -62,22 +62,15 @@ def test_a_chance_is_left_once_a_rate_costs_too_much(bad_plain: Trained) -> None
     assert [c.rate for c in fitted.candidates_] == [0.02]
 
 
-def test_where_validation_gains_instead_of_losing_the_gentlest_candidate_is_taken(
-    bad_plain: Trained, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("grouped", "tried"), [(True, [(0.6, 0.001)]), (False, [(0.6, 0.001), (0.6, 0.02)])])
+def test_of_pictures_that_come_in_groups_the_gentlest_candidate_is_taken(
+    bad_plain: Trained, monkeypatch: pytest.MonkeyPatch, grouped: bool, tried: list[tuple[float, float]]
 ) -> None:
-    fitted = NNoculation(RepairSettings(), 0, NoiseGrid(rates=(0.001, 0.02, 0.05), steps=2))
-    right = iter([80, 88, 99])  # pictures of 100, by the received network and by each candidate
-    monkeypatch.setattr("assay.repair.nnoculation.correct", lambda model, data: np.arange(100) < next(right))
-    fitted.fit(bad_plain.model, bad_plain.clean)
-    assert fitted.chosen_ == Candidate(0.6, 0.001, 0.88, True) and fitted.record_["validation_flatters"]
-
-
-def test_a_gain_of_a_few_pictures_is_luck(bad_plain: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    fitted = NNoculation(RepairSettings(), 0, NoiseGrid(chances=(0.6,), rates=(0.001, 0.02, 0.05), steps=2))
-    right = iter([594, 599, 598, 580])  # of 600: five gained have a p-value of 0.06
-    monkeypatch.setattr("assay.repair.nnoculation.correct", lambda model, data: np.arange(600) < next(right))
-    fitted.fit(bad_plain.model, bad_plain.clean)
-    assert fitted.chosen_ == Candidate(0.6, 0.05, 580 / 600) and not fitted.record_["validation_flatters"]
+    monkeypatch.setattr("assay.repair.nnoculation.come_in_groups", lambda data: grouped)
+    grid = NoiseGrid(chances=(0.6,), rates=(0.001, 0.02), steps=2, most=0.9)
+    fitted = NNoculation(RepairSettings(), 0, grid).fit(bad_plain.model, bad_plain.clean)
+    assert [(c.chance, c.rate) for c in fitted.candidates_] == tried
+    assert fitted.record_["validation_flatters"] is grouped
 
 
 def test_when_no_time_is_left_the_model_is_what_it_was(bad_plain: Trained) -> None:

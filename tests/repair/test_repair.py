@@ -15,7 +15,6 @@ from assay.data import Dataset
 from assay.errors import DataError, InputError, ModelError
 from assay.models import clean_accuracy, correct, mcnemar, rate
 from assay.repair import METHODS, UNLEARNING, FinePruning, RepairSettings, mend, repair
-from assay.repair.settings import flattered
 from assay.runs import Deadline
 from repair.shapes_task import CLASSES, Trained, as_model, attack_success, pictures, plain_net, stamped
 
@@ -198,26 +197,13 @@ def test_only_fine_pruning_takes_a_trigger(bad_plain: Trained) -> None:
         repair(bad_plain.model, bad_plain.clean, "pruning", trigger=stamped)
 
 
-def test_where_validation_flatters_fine_pruning_the_treatment_with_noise_takes_its_place(
+def test_of_pictures_that_come_in_groups_the_treatment_with_noise_takes_the_place_of_fine_pruning(
     bad_plain: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = RepairSettings(epochs=1, attempts=1)
-    for flatters, method in ((False, "fine-pruning"), (True, "nnoculation")):
-        monkeypatch.setattr("assay.repair.methods.flattered", lambda before, after, said=flatters: said)
+    for grouped, method in ((False, "fine-pruning"), (True, "nnoculation")):
+        monkeypatch.setattr("assay.repair.methods.come_in_groups", lambda data, said=grouped: said)
         mended = mend(bad_plain.model, bad_plain.clean, None, settings=settings)
-        assert (mended.method, mended.record["validation_flatters"]) == (method, flatters)
+        assert (mended.method, mended.record["validation_flatters"]) == (method, grouped)
     unlearnt = mend(bad_plain.model, bad_plain.clean, stamped, settings=settings)
     assert unlearnt.method == "fine-pruning" and unlearnt.record["unlearning"]
-
-
-def test_without_time_for_the_treatment_fine_pruning_stays(bad_plain: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("assay.repair.methods.flattered", lambda before, after: True)
-    assert mend(bad_plain.model, bad_plain.clean, None, deadline=Deadline(0.0)).method == "fine-pruning"
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "flatters"), [(80, 88, True), (594, 599, False), (99, 90, False), (90, 90, False)]
-)
-def test_validation_flatters_where_more_is_right_by_more_than_luck(before: int, after: int, flatters: bool) -> None:
-    right = np.arange(600)
-    assert flattered(right < before, right < after) is flatters

@@ -166,6 +166,8 @@ def cell(row: Row, key: str) -> str:
         return "–"
     if not isinstance(value, float):
         return str(value)
+    if key.endswith("_by_points"):
+        return f"{100 * value:+.1f} points"
     if not any(word in key for word in _PERCENT):
         return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
     digits = 0 if key == "poison_rate" else 2 if "drop" in key or "loss" in key else 1

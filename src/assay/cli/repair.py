@@ -48,7 +48,7 @@ def repair(
         How many convolutional layers are pruned, from the last one back.
     unlearn
         Do what `vet` does. Search for a trigger first: where one is found, fine-tuning unlearns it, and forgets little
-        else. Where none is, and the pictures are too alike to tell what fine-pruning forgets, noise takes its place.
+        else. Where none is, and the pictures come in groups of near-copies, noise takes the place of fine-pruning.
     """
     from assay.detect import scan
     from assay.models import save
@@ -112,7 +112,7 @@ def _text(result: Repair, written: Path, unlearn: bool) -> Table:
         found = "was found and unlearnt" if result.record.get("unlearning") else "was not found; repaired without it"
         lines.append(f"a trigger {found}")
     if result.record["validation_flatters"]:
-        lines.append("accuracy rose by more than luck: these pictures are too much alike to tell what was forgotten")
+        lines.append("these pictures come in groups of near-copies: their accuracy does not tell what was forgotten")
     for layer in result.record.get("layers", []):  # type: ignore[attr-defined]
         lines.append(f"{len(layer['pruned'])} of {layer['channels']} channels of layer {escape(layer['name'])} pruned")
     table.caption = "\n".join(lines)

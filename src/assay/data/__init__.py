@@ -9,12 +9,23 @@ import numpy as np
 from assay.data.dataset import Dataset
 from assay.data.download import download as fetch
 from assay.data.folders import size
+from assay.data.groups import come_in_groups
 from assay.data.named import NAMED, load_named
 from assay.data.own import load_own
 from assay.data.scenes import Scenes, load_scenes
 from assay.errors import DataError
 
-__all__ = ["NAMED", "Dataset", "Scenes", "fetch", "load", "load_scenes", "normalisation", "require_clean"]
+__all__ = [
+    "NAMED",
+    "Dataset",
+    "Scenes",
+    "come_in_groups",
+    "fetch",
+    "load",
+    "load_scenes",
+    "normalisation",
+    "require_clean",
+]
 
 
 def load(

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Protocol, Self
 
-from assay.data import Dataset
+from assay.data import Dataset, come_in_groups
 from assay.errors import InputError
 from assay.models import Model, Rate, correct, mcnemar, rate
 from assay.repair.fine_pruning import FinePruning
 from assay.repair.fine_tuning import FineTuning
 from assay.repair.nnoculation import NNoculation
 from assay.repair.pruning import Pruning
-from assay.repair.settings import RepairSettings, Stamp, flattered, usual_settings
+from assay.repair.settings import RepairSettings, Stamp, usual_settings
 from assay.runs import NO_HURRY, Deadline, Progress, silent
 
 
@@ -53,7 +53,7 @@ class Repair:
             slightly: judge a repair on test data.
         p_value: exact McNemar test that both are equally good.
         record: what was done: every setting, the seed, the channels pruned, each epoch, seconds, and whether the
-            validation split flatters (`assay.repair.settings.flattered`). JSON-ready.
+            validation split flatters, because the pictures come in groups. JSON-ready.
     """
 
     model: Model
@@ -107,7 +107,7 @@ def repair(
         "settings": asdict(settings),
         "seed": seed,
         **fitted.record_,
-        "validation_flatters": flattered(was, now),
+        "validation_flatters": come_in_groups(clean),
         "seconds": time.monotonic() - started,
     }
     return Repair(fixed, method, rate(was), rate(now), mcnemar(was, now), record)
@@ -126,13 +126,12 @@ def mend(
     """The repair that `assay vet` makes.
 
     Fine-pruning; it unlearns `trigger` where one was recovered. Without one it is bounded by validation accuracy alone,
-    and where that flatters, the treatment with noise takes its place: on such pictures it forgets far less, and more of
-    the backdoor.
+    which tells nothing where the clean pictures come in groups: there the treatment with noise takes its place, which
+    forgets far less of what is right, and more of the backdoor.
 
     Args and errors: as of `repair`.
     """
-    pruned = repair(model, clean, settings=settings, seed=seed, progress=progress, deadline=deadline, trigger=trigger)
-    if trigger is not None or not pruned.record["validation_flatters"]:
-        return pruned
-    treated = repair(model, clean, "nnoculation", settings=settings, seed=seed, progress=progress, deadline=deadline)
-    return treated if treated.record["chosen"] else pruned  # None: the time allowed ended before it had any
+    method = "nnoculation" if trigger is None and come_in_groups(clean) else "fine-pruning"
+    return repair(
+        model, clean, method, settings=settings, seed=seed, progress=progress, deadline=deadline, trigger=trigger
+    )

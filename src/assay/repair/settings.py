@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from assay.data import Dataset
 from assay.errors import DataError, InputError
-from assay.models import Model, check_fits, mcnemar
+from assay.models import Model, check_fits
 from assay.models.training import Augment
 
 
@@ -107,20 +107,6 @@ def split(model: Model, clean: Dataset, share: float, seed: int) -> tuple[Datase
         )
     validation, tuning = data.halves(share, seed)
     return tuning, validation
-
-
-FLATTERED = 0.01
-"""Significance of McNemar's test."""
-
-
-def flattered(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> bool:
-    """Whether a network that was changed labels more of the validation split rightly, by more than luck.
-
-    Repairs take something away. Where one seems to add, the split is not independent of the part that was learnt from:
-    both hold frames of the same few objects, say (the clean share of GTSRB is frames of some 130 signs). Accuracy on it
-    then does not tell what other pictures have lost.
-    """
-    return bool(after.sum() > before.sum()) and mcnemar(before, after) < FLATTERED
 
 
 def accuracy_note(accuracy: float) -> str:

@@ -42,7 +42,8 @@ def judged_alone(victim: Victim, data: bytes) -> int:
     model, commitment = victim.known.get("model"), victim.known.get("commitment")
     try:
         receipt = standalone.read_receipt(data)
-        standalone.verify(receipt, standalone.read_network(to_bytes(model)) if model else None, commitment)
+        network = standalone.read_network(to_bytes(model)) if model else None
+        standalone.verify(receipt, network, commitment, None, None)
     except standalone.Unreadable:
         return 2
     except standalone.Rejected:

@@ -51,7 +51,10 @@ def test_its_weights_can_be_committed() -> None:
     hidden = HiddenNetwork(rounded())
     answer, receipt = prove(hidden.network, X, nonce=bytes(16), hidden=hidden)
     assert (verify(receipt, X, answer, nonce=bytes(16), commitment=hidden.digest).outputs == answer).all()
-    assert standalone.verify(standalone.read_receipt(receipt.to_bytes()), None, hidden.digest) == answer.tolist()
+    assert (
+        standalone.verify(standalone.read_receipt(receipt.to_bytes()), None, hidden.digest, None, None)
+        == answer.tolist()
+    )
 
 
 def test_a_prover_that_rounds_it_otherwise_is_caught_by_both_verifiers() -> None:

@@ -2,13 +2,13 @@
 
     python -m assay.proof.standalone a.receipt --model net.assay --inputs digits.npz --nonce 000102…0f
 
-It accepts exactly the receipts that `assay verify` accepts, and never runs the network. (To accept a commitment itself
-is left to `assay commit --accept`.) A tensor, padded to a power of two along each axis, is the values on {0,1}ⁿ of one
-polynomial of degree 1 in each of n variables, its extension; a *claim* says what that is at a point. The verifier makes
-the first one itself, from the outputs, at a point that the prover could not foresee. By a *sum-check*, each layer turns
-a claim on its output into claims on its inputs; at the picture the verifier looks for itself. What is no sum of
-products (rounding, clamping, maxima) the prover *committed* to before, and *lookups* show that it is in tables of what
-is allowed. Sources and soundness are in the modules of `assay.proof` that are named below.
+It accepts exactly the receipts that `assay verify` accepts, and never runs the network. (Commitments themselves are for
+`assay commit --accept`.) A tensor, padded to a power of two along each axis, is the values on {0,1}ⁿ of one polynomial
+of degree 1 in each of n variables, its extension; a *claim* says what that is at a point. The verifier makes the first
+one itself, from the outputs, at a point that the prover could not foresee. By a *sum-check*, each layer turns a claim
+on its output into claims on its inputs; at the picture the verifier looks for itself. What is no sum of products
+(rounding, clamping, maxima) the prover *committed* to before, and *lookups* show that it is in tables of what is
+allowed. Sources and soundness are in the modules of `assay.proof` that are named below.
 """
 # ruff: noqa: B905 (zip: lengths are equal, or what is missing in the shorter one is zero)
 
@@ -23,8 +23,9 @@ import sys
 import zipfile
 from array import array
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from io import BytesIO
-from itertools import accumulate
+from itertools import accumulate, chain
 from math import prod
 from operator import mul
 from pathlib import Path
@@ -38,6 +39,8 @@ Node = dict[str, Any]
 Shape = tuple[int, ...]
 Name = tuple[str, int]
 Pair = tuple[int, int]
+Receipt = dict[str, Any]
+Network = tuple[list[Node], bytes, bytes]  # its graph as text, and the digest or the commitment that names it
 
 
 class Rejected(Exception):
@@ -82,6 +85,7 @@ class E:
 
 Point = list[E]
 Claim = tuple[Point, E]
+Opening = tuple[list[tuple[int, Point, E]], E]  # of a committed vector: terms (offset, point, coefficient), their sum
 ZERO, ONE = E(0), E(1)
 ROOT = E(4, 1) ** ((P * P - 1) >> 62)  # of unity, of the order 2**62
 
@@ -95,21 +99,8 @@ def dot(a: Sequence[E | int], b: Sequence[E]) -> E:
     return E(sum(map(mul, ar, br)) - sum(map(mul, ai, bi)), sum(map(mul, ar, bi)) + sum(map(mul, ai, br)))
 
 
-def product(factors: Iterable[E]) -> E:
-    return prod(factors, start=ONE)
-
-
 def powers(base: E, count: int) -> list[E]:
     return list(accumulate([base] * (count - 1), mul, initial=ONE))
-
-
-def interpolate(values: list[E], x: E) -> E:
-    """The polynomial with these values at 0, 1, 2, …, at x."""
-    total = ZERO
-    for k, value in enumerate(values):
-        others = [j for j in range(len(values)) if j != k]
-        total = total + value * product(x - j for j in others) * pow(prod(k - j for j in others), -1, P)
-    return total
 
 
 # ---- `transcript`, `sumcheck`: challenges are hashes of all that was said before (Fiat and Shamir)
@@ -141,20 +132,25 @@ class Reader:
         self.state = hashlib.sha256(self.state + b"draw").digest()
         return self.state
 
-    def draw(self) -> E:
-        digest = self.squeeze()
-        return E(int.from_bytes(digest[:16], "little"), int.from_bytes(digest[16:], "little"))
+    def draw(self, count: int) -> Point:
+        digests = (self.squeeze() for _ in range(count))
+        return [E(int.from_bytes(each[:16], "little"), int.from_bytes(each[16:], "little")) for each in digests]
 
-    def draws(self, count: int) -> Point:
-        return [self.draw() for _ in range(count)]
+    def bound(self, values: list[E], point: Point) -> E:
+        """One more variable is drawn, and the polynomial that has these values at 0, 1, 2, … is evaluated there."""
+        point[:0] = self.draw(1)
+        total = ZERO
+        for k, value in enumerate(values):
+            others = [j for j in range(len(values)) if j != k]
+            total = total + prod((point[0] - j for j in others), start=value) * pow(prod(k - j for j in others), -1, P)
+        return total
 
     def sum_check(self, total: E, n: int) -> Claim:
         """total = Σ a(x)·b(x) over {0,1}ⁿ: the point, and what a·b must be there. A round says g(0), g(2) of its g."""
         point: Point = []
         for _ in range(n):
             g0, g2 = self.hear(2)
-            point.insert(0, self.draw())
-            total = interpolate([g0, total - g0, g2], point[0])
+            total = self.bound([g0, total - g0, g2], point)
         return point, total
 
     def eq_sum_check(self, total: E, eq_point: Point, degree: int) -> Claim:
@@ -163,14 +159,12 @@ class Reader:
         for e in reversed(eq_point):
             values = self.hear(degree + 1)
             need((ONE - e) * values[0] + e * values[1] == total, "a sum-check message does not add up to the claim")
-            point.insert(0, self.draw())
-            total = interpolate(values, point[0])
+            total = self.bound(values, point)
         return point, total
 
 
 # ---- `multilinear`: extensions of tables; points list the slowest variable first
 def variables(*sizes: int) -> int:
-    """Of one axis, or of several."""
     return sum((size - 1).bit_length() for size in sizes)
 
 
@@ -182,7 +176,7 @@ def split(point: Point, shape: Iterable[int]) -> list[Point]:
 
 def eq(a: Point, b: Point) -> E:
     """1 if two points of {0,1}ⁿ are equal and 0 if not, extended."""
-    return product(x * y * 2 - x - y + 1 for x, y in zip(a, b))
+    return prod((x * y * 2 - x - y + 1 for x, y in zip(a, b)), start=ONE)
 
 
 def eq_table(point: Point) -> list[E]:
@@ -190,6 +184,15 @@ def eq_table(point: Point) -> list[E]:
     table = [ONE]
     for r in point:
         table = [part for value in table for high in [value * r] for part in (value - high, high)]
+    return table
+
+
+def real_places(parts: list[Point], shape: Iterable[int]) -> list[E]:
+    """eq(point, ·) at the places of a tensor that are not padding."""
+    table = [ONE]
+    for size, part in zip(shape, parts):
+        weights = eq_table(part)[:size]
+        table = [value * weight for value in table for weight in weights]
     return table
 
 
@@ -226,26 +229,22 @@ def fold(table: Sequence[E | int], shape: Iterable[int], point: Point) -> E:
 
 
 # ---- `commitment`: Ligero's, and `merkle`
-Opening = tuple[list[tuple[int, Point, E]], E]
-"""A claim on a committed vector: terms (offset, point, coefficient), and what they add up to."""
-
-
 class Commitment:
     """To a vector, as rows of 2·2**bits values A, B; A + iB is encoded. A small opening, and a small enough gap."""
 
     def __init__(self, reader: Reader, root: bytes, size: int) -> None:
-        self.reader, self.root, bits = reader, root, 0
+        self.reader, self.root, self.claims, bits = reader, root, list[Opening](), 0
         while 2 * (2 << bits) ** 2 < QUERIES * size and variables(-(-size // (2 << bits))) * (8 << bits) <= MAX_GAP:
             bits += 1
         self.bits, self.rows = bits, -(-size // (2 << bits))
 
-    def verify(self, claims: list[Opening]) -> None:
+    def verify(self) -> None:
         """All claims, by one opening at one point, where the vector is a combination of the rows."""
         reader, bits, row_bits = self.reader, self.bits, variables(self.rows)
-        mixed = powers(reader.draw(), len(claims))
-        point, last = reader.sum_check(dot(mixed, [value for _, value in claims]), row_bits + 1 + bits)
+        mixed = powers(reader.draw(1)[0], len(self.claims))
+        point, last = reader.sum_check(dot(mixed, [value for _, value in self.claims]), row_bits + 1 + bits)
         weight = ZERO
-        for power, (terms, _) in zip(mixed, claims):
+        for power, (terms, _) in zip(mixed, self.claims):
             for offset, where, coefficient in terms:
                 selector, inside = locate((offset, len(where)), point)
                 weight = weight + power * coefficient * selector * eq(where, inside)
@@ -276,12 +275,10 @@ class Commitment:
 
     def encoded(self, message: list[E], places: list[int]) -> list[E]:
         """A Reed–Solomon codeword: values at roots of unity, in four cosets, each in bit-reversed order."""
-        size, found = 4 << self.bits, []
-        roots = powers(ROOT ** (1 << (60 - self.bits)), size)
-        for place in places:
-            exponent = (place >> self.bits) + 4 * sum((place >> k & 1) << (self.bits - 1 - k) for k in range(self.bits))
-            found.append(dot(message, [roots[exponent * k % size] for k in range(1 << self.bits)]))
-        return found
+        bits, size = self.bits, 4 << self.bits
+        roots = powers(ROOT ** (1 << (60 - bits)), size)
+        exponents = ((at >> bits) + 4 * sum((at >> k & 1) << (bits - 1 - k) for k in range(bits)) for at in places)
+        return [dot(message, [roots[each * k % size] for k in range(1 << bits)]) for each in exponents]
 
 
 # ---- `integer.files`, `integer.shapes`: the network
@@ -296,29 +293,27 @@ class Tensor(NamedTuple):
     reach: int
 
 
-def whole_numbers(code: str, data: bytes, shape: Iterable[int]) -> Tensor:
-    shape = tuple(shape)
+def whole_numbers(code: str, data: bytes, shape: Sequence[int]) -> Tensor:
     need(len(data) == prod(shape) * struct.calcsize("<" + code), f"{len(data)} bytes are no tensor of shape {shape}")
     values = array(code, data)
     if sys.byteorder == "big":
         values.byteswap()
-    return Tensor(values, shape, max(max(values), -min(values)))
+    return Tensor(values, tuple(shape), max(max(values), -min(values)))
 
 
-def in_bytes(values: Sequence[int]) -> bytes:
+def in_bytes(*values: int) -> bytes:
     return struct.pack(f"<{len(values)}q", *values)
 
 
 def nodes_of(graph: str) -> list[Node]:
     """With what files leave out, because it is the same in all nodes of a kind."""
-    usual = {"shift": 0, "kernel": [1, 1], "stride": [1, 1], "dilation": [1, 1], "padding": [0] * 4, "groups": 1}
-    usual |= {"before": 0, "after": 0}
-    nodes = json.loads(graph)["nodes"]
-    return [usual | {"inputs": [node["input"]] if "input" in node else []} | node for node in nodes]
+    usual: Node = {"kernel": [1, 1], "stride": [1, 1], "dilation": [1, 1], "padding": [0] * 4, "groups": 1}
+    usual |= {"shift": 0, "low": -LARGEST, "high": LARGEST, "before": 0, "after": 0}
+    return [usual | {"inputs": [x["input"]] if "input" in x else []} | x for x in json.loads(graph)["nodes"]]
 
 
-def read_network(data: bytes) -> tuple[list[Node], bytes, bytes]:
-    """Nodes of a net.assay file; its graph as text; its digest, computed anew."""
+def read_network(data: bytes) -> Network:
+    """From a net.assay file; its digest is computed anew."""
     try:
         length = int.from_bytes(data[:8], "little")
         header, body = json.loads(data[8 : 8 + length]), data[8 + length :]
@@ -329,7 +324,7 @@ def read_network(data: bytes) -> tuple[list[Node], bytes, bytes]:
                 if entry := header.get(f"{k}.{field}"):
                     code, place = {"I8": "b", "I16": "h", "I32": "i", "I64": "q"}[entry["dtype"]], entry["data_offsets"]
                     node[field] = whole_numbers(code, body[slice(*place)], entry["shape"])
-                    parts += [f"{k}.{field}".encode(), in_bytes(entry["shape"]), in_bytes(node[field].values)]
+                    parts += [f"{k}.{field}".encode(), in_bytes(*entry["shape"]), in_bytes(*node[field].values)]
         framed = b"".join(len(part).to_bytes(8, "little") + part for part in parts)
         digest = hashlib.sha256(b"assay.integer/1" + framed).digest()
         need(digest.hex() == claimed, "its digest names another one")
@@ -338,12 +333,13 @@ def read_network(data: bytes) -> tuple[list[Node], bytes, bytes]:
     return nodes, parts[0], digest
 
 
-def read_architecture(data: bytes) -> list[Node]:
-    """Nodes of a committed network: its weights have a shape and a bound."""
+def read_architecture(data: bytes, root: bytes, commitment: bytes | None) -> Network:
+    """A committed network: its weights have a shape and a bound."""
+    name = hashlib.sha256(b"assay/weights/1" + len(data).to_bytes(8, "little") + data + root).digest()
+    need(name == commitment, "this receipt is about another model")
     try:
         described = json.loads(data)
-        nodes = nodes_of(described["graph"])
-        for k, node in enumerate(nodes):
+        for k, node in enumerate(nodes := nodes_of(described["graph"])):
             if node["op"] in ("conv2d", "linear"):
                 node["weight"] = Tensor([], tuple(described["weights"][str(k)]), 128)
                 node["bias"] = Tensor([], node["weight"].shape[:1], 1 << 32)
@@ -351,14 +347,10 @@ def read_architecture(data: bytes) -> list[Node]:
                 node["value"] = Tensor(values := described["offsets"][str(k)], (len(values),), max(map(abs, values)))
     except MALFORMED as error:
         raise Rejected(f"the committed architecture does not make sense: {error}") from error
-    return nodes
+    return nodes, data, name
 
 
 # ---- `blocks`, `plan`: where everything lies
-Table = tuple[int, int, Pair]
-"""bits, start, (low, high): the pairs (q, clamp(q, low, high)) for 2**bits numbers q from `start` on."""
-
-
 def placed(wanted: list[tuple[Name, int]]) -> tuple[dict[Name, Pair], int]:
     """Blocks of a longer vector by name: offset, and variables. Largest first; and the length of all."""
     blocks, end = {}, 0
@@ -368,27 +360,18 @@ def placed(wanted: list[tuple[Name, int]]) -> tuple[dict[Name, Pair], int]:
     return blocks, end
 
 
-def rounds_picture(node: Node) -> bool:
-    """Whether it rounds the picture itself, which the verifier then does as well."""
-    return (node["op"], node["inputs"]) == ("requantise", [0])
-
-
 class Plan:
-    """Sizes and places of everything in the proof of one batch.
-
-    The prover chose `intervals`, the ranges of what lookups read: too short ones let it prove less, never more.
-    """
-
-    def __init__(self, nodes: list[Node], batch: int, intervals: dict[int, Pair]) -> None:
+    def __init__(self, nodes: list[Node], batch: int, ranges: list[tuple[int, int, int]]) -> None:
+        """`ranges` (node, low, high) of looked-up values are the prover's: short ones let it prove less, never more."""
         self.nodes, self.shapes, self.reach = nodes, list[Shape](), list[int]()
         for node in nodes:
             self.measure(node, batch)
         self.bits = [variables(*shape) for shape in self.shapes]
-        kinds = ("requantise", "relu", "max-pool")
-        self.looked_up = {k: x for k, x in enumerate(nodes) if x["op"] in kinds and not rounds_picture(x)}
+        kinds, ours = ("requantise", "relu", "max-pool"), ("requantise", [0])  # the picture: the verifier rounds it too
+        self.looked_up = {k: x for k, x in enumerate(nodes) if x["op"] in kinds and (x["op"], x["inputs"]) != ours}
         need(max(self.bits) <= 40, "a tensor is too large for a proof")
-        need(list(intervals) == list(self.looked_up), "the ranges of looked-up values do not belong to this network")
-        self.tables = self.tables_for(intervals) if self.looked_up else []
+        need([k for k, _, _ in ranges] == list(self.looked_up), "the ranges do not belong to this network")
+        self.tables = self.tables_for(ranges)
         remainders = [(("remainder", k), self.bits[k]) for k, node in self.looked_up.items() if node["shift"]]
         values = [((node["op"], k), self.bits[k] + variables(*node["kernel"])) for k, node in self.looked_up.items()]
         self.values, size = placed(values + remainders)
@@ -417,44 +400,38 @@ class Plan:
                 reach *= prod(node["kernel"])
             case "conv2d" | "linear":
                 channels, inner, *node["kernel"] = node["weight"].shape
-                reach *= node["weight"].reach * prod(node["kernel"]) << variables(inner)
-                reach += node["bias"].reach
+                reach = (reach * node["weight"].reach * prod(node["kernel"]) << variables(inner)) + node["bias"].reach
             case "flatten":
                 channels, sides = channels * prod(sides), []
             case "concat":
                 channels = sum(shape[1] for shape in shapes)
-            case "pad-channels":
-                channels += node["before"] + node["after"]
-        padded = [side + sum(node["padding"][2 * axis : 2 * axis + 2]) for axis, side in enumerate(sides)]
+        channels += node["before"] + node["after"]
+        padded = map(sum, zip(sides, node["padding"][::2], node["padding"][1::2]))
         windows = zip(padded, node["kernel"], node["stride"], node["dilation"])
         self.shapes.append((batch, channels, *((side - d * (taps - 1) - 1) // s + 1 for side, taps, s, d in windows)))
         self.reach.append(reach)
 
     def clamps(self, k: int) -> tuple[Pair, Pair]:
         """(low, high) for channels outside [start, stop), and inside, which are rectified."""
-        node = self.nodes[k]
-        plain = (node["low"], node["high"]) if node["op"] == "requantise" else (-LARGEST, LARGEST)
-        if node["start"] >= node["stop"]:
-            return plain, plain
-        everywhere = node["start"] == 0 and node["stop"] == self.shapes[k][1]
-        return ((0, plain[1]) if everywhere else plain), (0, plain[1])
+        node, high = self.nodes[k], self.nodes[k]["high"]
+        everywhere = (node["start"], node["stop"]) == (0, self.shapes[k][1])
+        return (0 if everywhere else node["low"], high), (0 if node["start"] < node["stop"] else node["low"], high)
 
-    def tables_for(self, intervals: dict[int, Pair]) -> list[Table]:
-        """The range table, which serves remainders and windows, and one for each way of clamping."""
+    def tables_for(self, ranges: list[tuple[int, int, int]]) -> list[tuple[int, int, Pair]]:
+        """Of pairs (q, q clamped) for 2**bits numbers from `start` on: bits, start, clamp. The first is for ranges."""
         needed, spans = 0, dict[Pair, list[int]]()
-        for k, node in self.looked_up.items():
-            (low, high), shift = intervals[k], node["shift"]
+        for k, low, high in ranges:
+            node, shift = self.nodes[k], self.nodes[k]["shift"]
             needed = max(needed, shift, (high - low).bit_length() if node["op"] == "max-pool" else 0)
             for clamp in self.clamps(k) if node["op"] != "max-pool" else ():
                 spans.setdefault(clamp, [0]).extend((x + (1 << shift >> 1)) >> shift for x in (low, high))
-        tables = [(variables(max(x) - min(x) + 1), min(x), clamp) for clamp, x in sorted(spans.items())]
-        tables.insert(0, (needed, 0, (0, 0)))
+        clamping = [(variables(max(x) - min(x) + 1), min(x), clamp) for clamp, x in sorted(spans.items())]
+        tables = [(needed, 0, (0, 0)), *clamping]
         need(max(bits for bits, _, _ in tables) <= 20, "a lookup table is too large")
         furthest = max(max(bits, abs(start).bit_length()) for bits, start, _ in tables)
         for node in self.looked_up.values():
             reach = (self.reach[node["input"]] + (1 << node["shift"])).bit_length()
-            fits = needed + max(reach, furthest + node["shift"] + 1) <= 59
-            need(fits, "values could wrap around in the field")
+            need(needed + max(reach, furthest + node["shift"] + 1) <= 59, "values could wrap around in the field")
         return tables
 
 
@@ -465,40 +442,40 @@ class Verifier:
     def __init__(self, reader: Reader, plan: Plan) -> None:
         self.reader, self.plan, self.nodes, self.shapes = reader, plan, plan.nodes, plan.shapes
         self.tensors: list[list[Claim]] = [[] for _ in plan.nodes]
-        self.columns, self.windows = list[Opening](), dict[int, Claim]()
-        self.commitments: list[tuple[Commitment, list[Opening]]] = []
+        self.windows, self.commitments = dict[int, Claim](), list[Commitment]()
 
     def claim(self, k: int, point: Point, value: E, kind: str = "output") -> None:
         """On the tensor of a node; or on what is committed in its place, or about it."""
         if (kind, k) in self.plan.columns:
-            self.columns.append(([(self.plan.columns[kind, k][0], point, ONE)], value))
+            self.commitments[0].claims.append(([(self.plan.columns[kind, k][0], point, ONE)], value))
         else:
             self.tensors[k].append((point, value))
 
     def run(self, pictures: Tensor, outputs: Tensor) -> None:
         reader, plan, last = self.reader, self.plan, len(self.nodes) - 1
         if plan.looked_up:
-            self.commitments.insert(0, (Commitment(reader, reader.hear_bytes(32), plan.committed), self.columns))
+            self.commitments.insert(0, Commitment(reader, reader.hear_bytes(32), plan.committed))
             self.lookups()
-        point = reader.draws(plan.bits[last])
+        point = reader.draw(plan.bits[last])
         self.claim(last, point, fold(outputs.values, outputs.shape, point))
-        for k in range(last, -1, -1):
+        for k, claims in reversed(list(enumerate(self.tensors))):
             if k in self.windows:
                 self.max_pool(k, *self.windows[k])
-            elif k == 0 or rounds_picture(self.nodes[k]):
+            elif claims and self.nodes[k]["op"] in ("input", "requantise"):  # of the picture: no other has claims here
                 known = rounded(self.nodes[k], pictures) if k else pictures.values
-                for where, value in self.tensors[k]:
+                for where, value in claims:
                     need(fold(known, pictures.shape, where) == value, "the proof is about another picture")
-            elif self.tensors[k]:
-                LAYERS[self.nodes[k]["op"]](self, k, *self.merged(k, self.tensors[k]))
-        for commitment, claims in self.commitments:
-            commitment.verify(claims)
+            elif claims:
+                self.layer(k, claims)
+        for commitment in self.commitments:
+            commitment.verify()
         need(not reader.proof.read(1), "bytes follow the end of the proof")
 
     def lookups(self) -> None:
         """Σ 1/(α − row) over values is Σ count/(α − row) over tables, so every value is a row of its table."""
         reader, plan = self.reader, self.plan
-        alphas, (beta, gamma) = reader.draws(1 << plan.group_bits), reader.draws(2)
+        alphas, (beta, gamma) = reader.draw(1 << plan.group_bits), reader.draw(2)
+        tags = {clamp: tag for tag, (_, _, clamp) in enumerate(plan.tables)}
         point, p, d = self.fractions_sum_to_zero()
         said = {(kind, k): reader.hear(2 if kind in ("requantise", "relu") else 1) for kind, k in plan.fractions}
         for (kind, k), block in plan.fractions.items():
@@ -516,23 +493,17 @@ class Verifier:
                     first = value * (1 << (plan.tables[0][0] - self.nodes[k]["shift"]))
                     self.claim(k, inside, value, kind)
                 case _:
-                    (second,), (remainder,), shift = more, said.get(("remainder", k), [ZERO]), self.nodes[k]["shift"]
-                    first = (value + (1 << shift >> 1) - remainder) * pow(2, -shift, P)
-                    tag = self.tag(k, split(inside, self.shapes[k])[1])
-                    self.claim(self.nodes[k]["input"], inside, value)
+                    (second,), (remainder,), node = more, said.get(("remainder", k), [ZERO]), self.nodes[k]
+                    first = (value + (1 << node["shift"] >> 1) - remainder) * pow(2, -node["shift"], P)
+                    channel, (other, rectified) = split(inside, self.shapes[k])[1], (tags[x] for x in plan.clamps(k))
+                    tag = (below(channel, node["stop"]) - below(channel, node["start"])) * (rectified - other) + other
+                    self.claim(node["input"], inside, value)
                     self.claim(k, inside, second)
             offset, bits = plan.values.get((kind, k), (0, plan.group_bits + GROUP_BITS))
             groups = alphas[offset >> GROUP_BITS :][: 1 << max(0, bits - GROUP_BITS)]
             alpha = dot(groups, eq_table(inside[: variables(len(groups))]))
-            p = p - selector * count
-            d = d - selector * (alpha - 1 - first - beta * second - gamma * tag)
+            p, d = p - selector * count, d - selector * (alpha - 1 - first - beta * second - gamma * tag)
         need(p == ZERO and d == ZERO, "lookup: the fractions are not those of this network's values and tables")
-
-    def tag(self, k: int, channel: Point) -> E:
-        """Which table each channel is looked up in, extended."""
-        node, tags = self.nodes[k], {clamp: tag for tag, (_, _, clamp) in enumerate(self.plan.tables)}
-        outside, inside = (tags[clamp] for clamp in self.plan.clamps(k))
-        return (below(channel, node["stop"]) - below(channel, node["start"])) * (inside - outside) + outside
 
     def fractions_sum_to_zero(self) -> tuple[Point, E, E]:
         """Fractions p/(1 + d) are added in a binary tree. A claim on the leaves: point, p, d."""
@@ -540,34 +511,57 @@ class Verifier:
         p, (d,) = ZERO, reader.hear(1)
         need(d + 1 != ZERO, "lookup: a denominator is zero")
         for _ in range(variables(self.plan.count)):
-            mix = reader.draw()
+            (mix,) = reader.draw(1)
             point, last = reader.eq_sum_check(p + mix * d, point, 2)
             p0, d0, p1, d1 = reader.hear(4)
             total = p0 * (d1 + 1) + p1 * (d0 + 1) + mix * (d0 + d1 + d0 * d1)
             need(total == last, "lookup: two fractions do not add up to the one above them")
-            r = reader.draw()
+            (r,) = reader.draw(1)
             p, d, point = p0 + r * (p1 - p0), d0 + r * (d1 - d0), [*point, r]
         return point, p, d
 
     def reduced(self, k: int, total: E, shape: Shape, weight: Callable[[Point], E]) -> Claim:
         """A sum-check of total = Σ weight·tensor: the point, and the tensor there, which the prover says."""
         point, last = self.reader.sum_check(total, variables(*shape))
-        known = weight(point)
-        (value,) = self.reader.hear(1)
+        known, (value,) = weight(point), self.reader.hear(1)
         need(known * value == last, f"node {k} does not give what was claimed of it")
         return point, value
 
-    def merged(self, k: int, claims: list[Claim]) -> Claim:
-        """Several claims on one tensor become one."""
-        if len(claims) == 1:
-            return claims[0]
-        mixed = powers(self.reader.draw(), len(claims))
-        total = dot([value for _, value in claims], mixed)
-        return self.reduced(k, total, self.shapes[k], lambda x: dot([eq(where, x) for where, _ in claims], mixed))
+    def layer(self, k: int, claims: list[Claim]) -> None:
+        """Claims on what a node gives become one, and then claims on what it reads."""
+        node, shape, (point, value) = self.nodes[k], self.shapes[k], claims[0]
+        if len(claims) > 1:
+            mixed = powers(self.reader.draw(1)[0], len(claims))
+            total = dot([value for _, value in claims], mixed)
+            point, value = self.reduced(k, total, shape, lambda x: dot([eq(where, x) for where, _ in claims], mixed))
+        parts = split(point, shape)
+        match node["op"]:
+            case "linear" | "conv2d":
+                self.weighted(k, parts, value)
+            case "flatten" | "concat" | "pad-channels":
+                self.selection(k, parts, value)
+            case "sum-pool" | "subsample":  # which has windows of one place
+                self.window_sum(k, parts, [[ONE] * side for side in node["kernel"]], value)
+            case "square":
+                where, last = self.reader.eq_sum_check(value, point, 2)
+                (given,) = self.reader.hear(1)
+                need(given * given == last, f"node {k}: the output is not the square of the input")
+                self.claim(node["input"], where, given)
+            case "add":
+                values = self.reader.hear(len(node["inputs"]))
+                total = sum((given * (1 << shift) for given, shift in zip(values, node["shifts"])), ZERO)
+                need(total == value, f"node {k}: the summands do not add up to the claimed output")
+                for source, given in zip(node["inputs"], values):
+                    self.claim(source, point, given)
+            case "offset":
+                here = self.everywhere(k, parts) * fold(node["value"].values, node["value"].shape, parts[1])
+                self.claim(node["input"], point, value - here)
+            case kind:
+                raise Rejected(f"node {k}: there is no protocol for {kind}")
 
     def everywhere(self, k: int, parts: list[Point]) -> E:
         """1 at the real places of the real pictures and 0 in padding, whatever the channel."""
-        return product(below(parts[axis], side) for axis, side in enumerate(self.shapes[k]) if axis != 1)
+        return prod((below(parts[axis], side) for axis, side in enumerate(self.shapes[k]) if axis != 1), start=ONE)
 
     def weight(self, k: int, rows: Point, columns: Point) -> E:
         """In groups, an output reads the inputs of its own group: elsewhere the matrix is zero."""
@@ -580,12 +574,12 @@ class Verifier:
     def bias(self, k: int, rows: Point) -> E:
         return fold(self.nodes[k]["bias"].values, self.nodes[k]["bias"].shape, rows)
 
-    def weighted(self, k: int, point: Point, value: E) -> None:
+    def weighted(self, k: int, parts: list[Point], value: E) -> None:
         """Linear layers, and convolutions: a sum over channels and places of the kernel, then over the picture."""
-        node, (batch, rows, *places) = self.nodes[k], split(point, self.shapes[k])
-        rest = value - self.everywhere(k, [batch, rows, *places]) * self.bias(k, rows)
+        node, (batch, rows, *places) = self.nodes[k], parts
+        rest = value - self.everywhere(k, parts) * self.bias(k, rows)
         inner = (self.shapes[node["input"]][1], *node["kernel"])
-        where, given = self.reduced(k, rest, inner, lambda x: self.weight(k, rows, x))
+        where, given = self.reduced(k, rest, inner, partial(self.weight, k, rows))
         channel, *taps = split(where, inner)
         if taps:
             self.window_sum(k, [batch, channel, *places], list(map(eq_table, taps)), given)
@@ -596,34 +590,29 @@ class Verifier:
         """total = Σ K(u) K(v) X(batch, channel, u, v): all windows over a picture, weighted by place and by output."""
         (batch, channel, *places), source = parts, self.nodes[k]["input"]
         kernels, sides = [self.spread(k, axis, places[axis], taps[axis]) for axis in (0, 1)], self.shapes[source][2:]
-        weight = lambda x: product(map(dot, kernels, map(eq_table, split(x, sides))))  # noqa: E731
+        weight = lambda x: prod(map(dot, kernels, map(eq_table, split(x, sides))), start=ONE)  # noqa: E731
         point, value = self.reduced(k, total, sides, weight)
         self.claim(source, batch + channel + point, value)
 
     def spread(self, k: int, axis: int, point: Point, taps: list[E]) -> list[E]:
         """K(u) = Σ eq(point, y)·taps[a] over all y, a with stride·y + dilation·a − padding = u."""
-        node, weights = self.nodes[k], eq_table(point)
-        out = [ZERO] * self.shapes[node["input"]][2 + axis]
-        for y in range(self.shapes[k][2 + axis]):
-            for a in range(node["kernel"][axis]):
+        node, out = self.nodes[k], [ZERO] * self.shapes[self.nodes[k]["input"]][2 + axis]
+        for y, weight in enumerate(eq_table(point)[: self.shapes[k][2 + axis]]):
+            for a, tap in enumerate(taps[: node["kernel"][axis]]):
                 u = node["stride"][axis] * y + node["dilation"][axis] * a - node["padding"][2 * axis]
                 if 0 <= u < len(out):
-                    out[u] = out[u] + weights[y] * taps[a]
+                    out[u] = out[u] + weight * tap
         return out
-
-    def sum_pool(self, k: int, point: Point, value: E) -> None:
-        """Sums over windows; a subsampling is one with windows of one place."""
-        self.window_sum(k, split(point, self.shapes[k]), [[ONE] * side for side in self.nodes[k]["kernel"]], value)
 
     def max_pool(self, k: int, point: Point, value: E) -> None:
         """The lookups left a claim on max − x, which is in a range table; that some max − x is 0 is shown here."""
         kernel, reader = self.nodes[k]["kernel"], self.reader
-        where, last = reader.eq_sum_check(ZERO, reader.draws(self.plan.bits[k]), prod(kernel))
+        where, last = reader.eq_sum_check(ZERO, reader.draw(self.plan.bits[k]), prod(kernel))
         values = reader.hear(prod(kernel))
-        need(product(values) == last, f"node {k}: a maximum is not an element of its window")
-        place = reader.draws(variables(*kernel))
+        need(prod(values, start=ONE) == last, f"node {k}: a maximum is not an element of its window")
+        place = reader.draw(variables(*kernel))
         self.pool_windows(k, point, value)
-        self.pool_windows(k, place + where, dot(values, real_places(split(place, kernel), kernel)))
+        self.pool_windows(k, place + where, fold(values, kernel, place))
 
     def pool_windows(self, k: int, point: Point, value: E) -> None:
         """A claim on max − x at (place in the window, output); outside the picture x is the lowest possible value."""
@@ -631,40 +620,22 @@ class Verifier:
         down, across, *parts = split(point, (*node["kernel"], *shape))
         taps = [eq_table(down), eq_table(across)]
         inside = below(down, node["kernel"][0]) * below(across, node["kernel"][1])
-        picture = product(sum(self.spread(k, axis, parts[2 + axis], taps[axis]), ZERO) for axis in (0, 1))
-        outside = self.everywhere(k, parts) * inside - below(parts[0], shape[0]) * picture
+        rows, columns = (sum(self.spread(k, axis, parts[2 + axis], taps[axis]), ZERO) for axis in (0, 1))
+        outside = self.everywhere(k, parts) * inside - below(parts[0], shape[0]) * rows * columns
         (maximum,) = self.reader.hear(1)
         self.claim(k, point[len(down + across) :], maximum)
         lowest = below(parts[1], shape[1]) * -self.plan.reach[node["input"]]
         self.window_sum(k, parts, taps, inside * maximum - outside * lowest - value)
 
-    def square(self, k: int, point: Point, value: E) -> None:
-        where, last = self.reader.eq_sum_check(value, point, 2)
-        (given,) = self.reader.hear(1)
-        need(given * given == last, f"node {k}: the output is not the square of the input")
-        self.claim(self.nodes[k]["input"], where, given)
-
-    def add(self, k: int, point: Point, value: E) -> None:
-        node, values = self.nodes[k], self.reader.hear(len(self.nodes[k]["inputs"]))
-        total = sum((given * (1 << shift) for given, shift in zip(values, node["shifts"])), ZERO)
-        need(total == value, f"node {k}: the summands do not add up to the claimed output")
-        for source, given in zip(node["inputs"], values):
-            self.claim(source, point, given)
-
-    def offset(self, k: int, point: Point, value: E) -> None:
-        (values, shape, _), parts = self.nodes[k]["value"], split(point, self.shapes[k])
-        self.claim(self.nodes[k]["input"], point, value - self.everywhere(k, parts) * fold(values, shape, parts[1]))
-
-    def selection(self, k: int, point: Point, value: E) -> None:
+    def selection(self, k: int, parts: list[Point], value: E) -> None:
         """Flatten, concatenate, pad channels: the values of an input stand in a row somewhere in the output."""
-        node, (batch, *parts), (_, *shape) = self.nodes[k], split(point, self.shapes[k]), self.shapes[k]
+        node, (batch, *places), (_, *shape) = self.nodes[k], parts, self.shapes[k]
         totals = self.reader.hear(len(node["inputs"])) if len(node["inputs"]) > 1 else [value]
         need(sum(totals, ZERO) == value, f"node {k}: the parts do not add up to the claimed output")
-        here = real_places(parts, shape)[node["before"] * prod(shape[1:]) :]
+        here = real_places(places, shape)[node["before"] * prod(shape[1:]) :]
         for source, total in zip(node["inputs"], totals):
             given = self.shapes[source][1:]
-            weight = lambda x, to=given, here=here: dot(real_places(split(x, to), to), here)  # noqa: E731
-            where, said = self.reduced(k, total, given, weight)
+            where, said = self.reduced(k, total, given, partial(fold, here[: prod(given)], given))
             self.claim(source, batch + where, said)
             here = here[prod(given) :]
 
@@ -677,37 +648,20 @@ def rounded(node: Node, pictures: Tensor) -> list[int]:
     return [min(max((x + (1 << node["shift"] >> 1)) >> node["shift"], low), node["high"]) for x, low in given]
 
 
-def real_places(parts: list[Point], shape: Sequence[int]) -> list[E]:
-    """eq(point, ·) at the places of a tensor that are not padding."""
-    table = [ONE]
-    for size, part in zip(shape, parts):
-        table = [value * weight for value in table for weight in eq_table(part)[:size]]
-    return table
-
-
-LAYERS: dict[str, Callable[[Verifier, int, Point, E], None]] = {
-    **dict.fromkeys(("linear", "conv2d"), Verifier.weighted),
-    **dict.fromkeys(("sum-pool", "subsample"), Verifier.sum_pool),
-    **dict.fromkeys(("flatten", "concat", "pad-channels"), Verifier.selection),
-    **{"square": Verifier.square, "add": Verifier.add, "offset": Verifier.offset},
-}
-
-
 # ---- `hidden`, `grouped_weights`
 class CommitmentVerifier(Verifier):
     """Holds a commitment instead of weights: every evaluation of them is heard, and proven at the end."""
 
     def __init__(self, reader: Reader, plan: Plan, root: bytes) -> None:
         super().__init__(reader, plan)
-        self.claims, wanted = list[Opening](), list[tuple[Name, int]]()
+        wanted: list[tuple[Name, int]] = []
         for k, node in ((k, node) for k, node in enumerate(self.nodes) if "weight" in node):
             (out, inner, *kernel), groups = node["weight"].shape, node["groups"]
-            bits = variables(groups, out // groups, inner)
-            wanted += [((f"weight {tap}", k), bits) for tap in range(prod(kernel))]
+            wanted += [((f"weight {tap}", k), variables(groups, out // groups, inner)) for tap in range(prod(kernel))]
             wanted += [((f"limb {limb}", k), variables(out)) for limb in (0, 1)]
         bits = variables(max(1, -(-placed(wanted)[1] >> GROUP_BITS)))
         self.blocks, size = placed([*wanted, (("counts", 0), 8 + bits), (("counts", 1), 16 + bits)])
-        self.commitments.append((Commitment(reader, root, size), self.claims))
+        self.commitments.append(Commitment(reader, root, size))
 
     def weight(self, k: int, rows: Point, columns: Point) -> E:
         """In groups, the claim on the whole matrix becomes one on what is committed of it (group, out, in)."""
@@ -715,42 +669,39 @@ class CommitmentVerifier(Verifier):
         (value,), (column, *taps) = self.reader.hear(1), split(columns, (groups * inner, *kernel))
         point, claimed = rows + column, value
         if groups > 1:
-            shape, at_column = (groups, out // groups, inner), eq_table(column)
-            starts = [row // shape[1] * inner for row in range(out)]
-            table = [a * b for a, start in zip(eq_table(rows), starts) for b in at_column[start : start + inner]]
-            point, claimed = self.reduced(k, value, shape, lambda x: fold(table, shape, x))
-        offsets = (self.blocks[f"weight {tap}", k][0] for tap in range(prod(kernel)))
-        self.claims.append(([(at, point, tap) for at, tap in zip(offsets, real_places(taps, kernel))], claimed))
+            size, inputs = out // groups, eq_table(column)
+            table = [a * b for j, a in enumerate(eq_table(rows)[:out]) for b in inputs[j // size * inner :][:inner]]
+            point, claimed = self.reduced(k, value, (groups, size, inner), partial(fold, table, (groups, size, inner)))
+        at_taps = enumerate(real_places(taps, kernel))
+        terms = [(self.blocks[f"weight {tap}", k][0], point, coefficient) for tap, coefficient in at_taps]
+        self.commitments[-1].claims.append((terms, claimed))
         return value
 
     def bias(self, k: int, rows: Point) -> E:
         (value,) = self.reader.hear(1)
         terms = [(self.blocks[f"limb {limb}", k][0], rows, E(1 << 16 * limb)) for limb in (0, 1)]
-        self.claims.append((terms, value + below(rows, self.nodes[k]["weight"].shape[0]) * (1 << 31)))
+        self.commitments[-1].claims.append((terms, value + below(rows, self.nodes[k]["weight"].shape[0]) * (1 << 31)))
         return value
 
 
 # ---- `receipt`: MessagePack, in the one encoding that Assay writes
 RANGES = {"B": range(1 << 8), "H": range(1 << 16), "I": range(1 << 32), "Q": range(1 << 64)}
 RANGES |= {code.lower(): range(-held.stop // 2, held.stop // 2) for code, held in RANGES.items()}
-Kind = tuple[int, range, int, str]
-"""Numbers that are in their tag, and the tag of 0; the first of the tags before other numbers, and how these follow."""
-NUMBER: Kind = (0x00, range(-32, 128), 0xCC, "BHIQbhiq")
-BYTES: Kind = (0x00, range(0), 0xC4, "BHI")
-LIST: Kind = (0x90, range(16), 0xDC, "HI")
+# Numbers that are in their tag, by tag; the first of the tags before other numbers, and how these follow.
+NUMBER = ({value & 0xFF: value for value in range(-32, 128)}, 0xCC, "BHIQbhiq")
+LIST = ({0x90 | size: size for size in range(16)}, 0xDC, "HI")
+BYTES = (dict[int, int](), 0xC4, "BHI")
 
 
-def read_number(data: BytesIO, kind: Kind = NUMBER) -> int:
+def read_number(data: BytesIO, kind: tuple[dict[int, int], int, str] = NUMBER) -> int:
     """Or the length of bytes or of a list; in its shortest form, or there is an error among MALFORMED."""
-    (zero, small, first, codes), (tag,) = kind, data.read(1)
-    for value in small:
-        if tag == (zero + value) & 0xFF:
-            return value
+    (small, first, codes), (tag,) = kind, data.read(1)
+    if tag in small:
+        return small[tag]
     need(first <= tag < first + len(codes), f"a value of kind {tag:#x}")
-    code, shorter = codes[tag - first], codes[: tag - first]
+    code, shorter = codes[tag - first], [small.values(), *(RANGES[other] for other in codes[: tag - first])]
     value = int(struct.unpack(">" + code, data.read(struct.calcsize(code)))[0])
-    least = not any(value in RANGES[other] for other in shorter)
-    need(least and value not in small, "a number takes more bytes than it needs")
+    need(not any(value in held for held in shorter), "a number takes more bytes than it needs")
     return value
 
 
@@ -760,25 +711,22 @@ def read_bytes(data: BytesIO) -> bytes:
     return content
 
 
-def read_receipt(receipt: bytes) -> dict[str, Any]:
+def read_receipt(receipt: bytes) -> Receipt:
     data, begin = BytesIO(receipt), b"\x9c\xadassay receipt\x01"
     try:
         need(len(receipt) <= 1 << 30 and data.read(len(begin)) == begin, "version 1 begins otherwise, or is smaller")
-        fields: dict[str, Any] = {name: read_bytes(data) for name in ("model", "architecture", "weights_root")}
+        fields: Receipt = {name: read_bytes(data) for name in ("model", "architecture", "weights_root")}
         sizes = (read_number(data, LIST) for _ in range(read_number(data, LIST)))
         ranges = [tuple(read_number(data) for _ in range(size)) for size in sizes]
         fields |= {name: read_number(data) for name in ("queries", "batch")}
         fields |= {name: read_bytes(data) for name in ("nonce", "inputs", "outputs", "proof")}
-        fields["intervals"] = {k: (low, high) for k, low, high in ranges}
+        fields["ranges"] = [(k, low, high) for k, low, high in ranges]
         need(not data.read(1), "bytes follow its end")
     except MALFORMED as error:
         raise Unreadable(f"this is not a receipt: {error}") from error
-    root, in_order = 32 if fields["architecture"] else 0, sorted(fields["intervals"])
     need(len(fields["model"]) == 32, "a model is named by 32 bytes")
-    need(len(fields["weights_root"]) == root, "architecture and root of weights come together or not at all")
-    need([k for k, _, _ in ranges] == in_order and min(in_order, default=0) >= 0, "the ranges are not in order")
-    proper = all(-LARGEST <= low <= high <= LARGEST for _, low, high in ranges)
-    need(proper, "a range is empty or beyond the field")
+    need(len(fields["weights_root"]) == (32 if fields["architecture"] else 0), "weights come with their architecture")
+    need(all(-LARGEST <= low <= high <= LARGEST for _, low, high in ranges), "a range is empty or beyond the field")
     need(1 <= fields["batch"] <= 1 << 20, "a batch has 1 to 2**20 pictures")
     need(16 <= len(fields["nonce"]) <= 64, "a nonce has 16 to 64 bytes")
     need(fields["queries"] == QUERIES, f"{QUERIES} columns are opened a commitment")
@@ -787,39 +735,23 @@ def read_receipt(receipt: bytes) -> dict[str, Any]:
 
 # ---- `api`
 def verify(
-    receipt: dict[str, Any],
-    network: tuple[list[Node], bytes, bytes] | None = None,
-    commitment: bytes | None = None,
-    pictures: Tensor | None = None,
-    nonce: bytes | None = None,
+    receipt: Receipt, network: Network | None, commitment: bytes | None, pictures: Tensor | None, nonce: bytes | None
 ) -> list[list[int]]:
-    """The outputs, one list a picture; raises Rejected if the receipt does not convince.
-
-    The client knows `network`, as `read_network` gives it, or else the 32 bytes of `commitment`. Without `pictures` of
-    its own it trusts the receipt's, and without its own `nonce` it allows replay.
-    """
-    reader, root, architecture = Reader(receipt["proof"]), receipt["weights_root"], receipt["architecture"]
+    """The outputs, one list a picture. Without `pictures` it trusts the receipt's, without a nonce it allows replay."""
+    reader, root = Reader(receipt["proof"]), receipt["weights_root"]
     need(nonce is None or receipt["nonce"] == nonce, "this receipt answers another nonce")
-    if network is not None:
-        nodes, text, name = network
-        need(not root, "this receipt is about committed weights; verify it with the commitment")
-    else:
-        text, framed = architecture, len(architecture).to_bytes(8, "little") + architecture + root
-        name = hashlib.sha256(b"assay/weights/1" + framed).digest()
-        need(name == commitment, "this receipt is about another model")
-        nodes = read_architecture(architecture)
+    need(not (network and root), "this receipt is about committed weights; verify it with the commitment")
+    nodes, text, name = network or read_architecture(receipt["architecture"], root, commitment)
     need(receipt["model"] == name, "this receipt is about another model")
-    plan = Plan(nodes, receipt["batch"], receipt["intervals"])
+    plan = Plan(nodes, receipt["batch"], receipt["ranges"])
     low, high = nodes[0]["low"], nodes[0]["high"]
     theirs = whole_numbers("B" if low >= 0 and high <= 255 else "q", receipt["inputs"], plan.shapes[0])
     need(low <= min(theirs.values) and max(theirs.values) <= high, "a picture is out of the network's range")
-    same = pictures is None or (pictures.shape == theirs.shape and list(pictures.values) == list(theirs.values))
-    need(same, "this receipt is about other pictures than yours")
+    need(pictures in (None, theirs), "this receipt is about other pictures than yours")
     outputs = whole_numbers("q", receipt["outputs"], plan.shapes[-1])
     need(outputs.reach <= LARGEST, "an answer is beyond the field")
-    ranges = [number for k, (low, high) in receipt["intervals"].items() for number in (k, low, high)]
-    numbers = (in_bytes([QUERIES]), text, name + root, in_bytes(ranges), in_bytes([receipt["batch"]]))
-    for said in (*numbers, receipt["nonce"], receipt["inputs"], receipt["outputs"]):
+    known = (in_bytes(QUERIES), text, name + root, in_bytes(*chain(*receipt["ranges"])), in_bytes(receipt["batch"]))
+    for said in (*known, receipt["nonce"], receipt["inputs"], receipt["outputs"]):
         reader.bind(said)
     verifier = Verifier(reader, plan) if network else CommitmentVerifier(reader, plan, root)
     verifier.run(theirs, outputs)
@@ -830,13 +762,11 @@ def read_npz(path: Path) -> Tensor:
     """The array `x` of an .npz file."""
     try:
         with zipfile.ZipFile(path) as archive:
-            data = archive.read("x.npy")
-        start = 12 if data[6] >= 2 else 10
-        end = start + int.from_bytes(data[8:start], "little")
-        header = ast.literal_eval(data[start:end].decode("latin-1"))
+            beginning, values = archive.read("x.npy").split(b"\n", 1)
+        header = ast.literal_eval(beginning[beginning.index(b"{") :].decode())
         code = {"u1": "B", "i1": "b", "u2": "H", "i2": "h", "u4": "I", "i4": "i", "i8": "q"}[header["descr"][1:]]
         need(header["descr"][0] != ">" and not header["fortran_order"], "x must hold whole numbers, row by row")
-        return whole_numbers(code, data[end:], header["shape"])
+        return whole_numbers(code, values, header["shape"])
     except (OSError, SyntaxError, zipfile.BadZipFile, *MALFORMED) as error:
         raise Unreadable(f"{path} does not hold pictures: {error}") from error
 

@@ -162,6 +162,22 @@ def test_a_server_that_is_not_there_is_said_to_be_so() -> None:
         connect("127.0.0.1:9", insecure_plaintext=True)
 
 
+def test_a_server_that_is_being_started_is_waited_for() -> None:
+    network = NETWORKS["perceptron"]
+    with Server(network) as server:
+        port = server.port
+    again = Server(network, port=port)
+    starting = threading.Timer(0.5, again.start)
+    starting.start()
+    try:
+        with connect(f"127.0.0.1:{port}", insecure_plaintext=True, wait_s=30.0) as session:
+            x = pictures(network, 1)
+            assert np.array_equal(session.infer(x), network.run(x))
+    finally:
+        starting.join()
+        again.stop()
+
+
 def test_it_works_over_tls_and_over_a_slow_link(tmp_path: Path) -> None:
     make_keys(tmp_path)
     network = NETWORKS["squares"]

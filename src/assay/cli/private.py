@@ -129,6 +129,7 @@ def infer(
     insecure_plaintext: bool = False,
     network: str | None = None,
     profile: bool = False,
+    wait: float = 20.0,
     common: Common = COMMON,
 ) -> Outcome:
     """Answers from a server that does not see the pictures.
@@ -153,18 +154,22 @@ def infer(
         Pretend that the connection is `lan`, `wan`, or like `100Mbps,40ms`.
     profile
         Say for each layer what it cost.
+    wait
+        Seconds to wait for a server that does not listen yet.
     """
     from assay.private import connect as join
     from assay.private.emulator import parse_link
 
     if not images:
         raise InputError("give at least one picture")
+    if not wait >= 0:
+        raise InputError(f"--wait must not be below 0, got {wait}")
     link = parse_link(network) if network else None
     with progress() as bars:
         bars("connecting", 0, 1)
         session = join(
             connect, cert=cert, key=key, server_ca=server_ca, network_digest=network_digest,
-            insecure_plaintext=insecure_plaintext, link=link,
+            insecure_plaintext=insecure_plaintext, link=link, wait_s=wait,
         )  # fmt: skip
         with session:
             pictures = read_pictures(images, session.architecture.input.shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ from assay.private.warming import warm_up
 TIMEOUT_S = 120.0
 """How long the server may take for a message."""
 
+KNOCK_S = 0.25
+"""Seconds between two tries at a server that does not listen yet."""
+
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
@@ -50,6 +54,7 @@ def connect(
     insecure_plaintext: bool = False,
     link: Link | None = None,
     timeout_s: float = TIMEOUT_S,
+    wait_s: float = 0.0,
 ) -> Session:
     """A session with a server that was started by `assay private serve`.
 
@@ -60,6 +65,7 @@ def connect(
         insecure_plaintext: no encryption of the connection; to this machine only.
         link: pretend that the connection is like this.
         timeout_s: how long the server may take for a message.
+        wait_s: how long to wait for a server that does not listen yet.
 
     Raises:
         InputError: if address or certificates cannot be used.
@@ -78,7 +84,7 @@ def connect(
     emulator = None if link is None else Emulator((host, port), link)
     try:
         where = (host, port) if emulator is None else ("127.0.0.1", emulator.port)
-        channel = _channel(where, host, certificates, timeout_s)
+        channel = _channel(where, host, certificates, timeout_s, wait_s)
         return Session(channel, network_digest, emulator)
     except BaseException:
         if emulator is not None:
@@ -94,16 +100,25 @@ def parse_address(address: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def _channel(where: tuple[str, int], host: str, certificates: Certificates | None, timeout_s: float) -> SocketChannel:
+def _channel(
+    where: tuple[str, int], host: str, certificates: Certificates | None, timeout_s: float, wait_s: float
+) -> SocketChannel:
     context = None
     if certificates is not None:
         context = client_context(certificates.cert, certificates.key, certificates.server_ca)
-    try:
-        connected = socket.create_connection(where, timeout=min(timeout_s, 10))
-    except OSError as error:
-        raise ProtocolError(f"no server answers at {host}:{where[1]}: {error.strerror or error}") from error
+    connected = _connected(where, host, min(timeout_s, 10), time.monotonic() + wait_s)
     wire = PlainWire(connected) if context is None else TlsWire(connected, context, host)
     return SocketChannel(wire, timeout_s)
+
+
+def _connected(where: tuple[str, int], host: str, timeout_s: float, until: float) -> socket.socket:
+    while True:
+        try:
+            return socket.create_connection(where, timeout=timeout_s)
+        except OSError as error:
+            if not isinstance(error, ConnectionRefusedError) or time.monotonic() >= until:
+                raise ProtocolError(f"no server answers at {host}:{where[1]}: {error.strerror or error}") from error
+        time.sleep(KNOCK_S)
 
 
 class Session:

@@ -91,8 +91,8 @@ REPAIR = Table(
     },
     "Fine-pruning beside its two halves, and what `vet` does: it unlearns the trigger that a scan recovered; where it "
     "recovered none, it takes fine-pruning, or the treatment with noise if the clean pictures are groups of "
-    "near-copies. Medians over the seeds; in brackets the lowest and highest end of the seeds' 95 % intervals. Measured "
-    "on the test part, which no repair sees; each repair has clean pictures for 5 % of the training size. Seconds on "
-    "one core, without the scan.",
+    "near-copies. Medians over the seeds; in brackets the lowest and highest end of the seeds' 95 % intervals. "
+    "Measured on the test part, which no repair sees; each repair has clean pictures for 5 % of the training size. "
+    "Seconds on one core, without the scan.",
     _figures,
 )

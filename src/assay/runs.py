@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -191,6 +191,28 @@ class Deadline:
 
 
 NO_HURRY = Deadline()
+
+KNOCK_S = 0.25
+"""Seconds between two tries at a server that does not listen yet."""
+
+T = TypeVar("T")
+
+
+def once_it_listens(connect: Callable[[], T], wait_s: float) -> T:
+    """What `connect` gives; while a connection is refused, it is tried again for so many seconds.
+
+    Raises: what `connect` does.
+    """
+    until = Deadline.after(wait_s)
+    while True:
+        try:
+            return connect()
+        except ConnectionRefusedError:
+            if until.passed:
+                raise
+        time.sleep(KNOCK_S)
+
+
 """Never passes."""
 
 

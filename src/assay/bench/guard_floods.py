@@ -22,9 +22,9 @@ from torch.nn import functional as F
 
 from assay.backdoor import SingleTarget, Sticker, attack_success_rate, stamp
 from assay.bench import guard_process, zoo
-from assay.bench.nnoculation import few_clean, halves, measured, obtain_treated
+from assay.bench.nnoculation import halves, measured, obtain_treated
 from assay.bench.table import Job, Results, Row, Table, spread
-from assay.bench.zoo import ZooModel
+from assay.bench.zoo import ZooModel, few_clean
 from assay.errors import AssayError
 from assay.guard import Client, Store, Versions, model_digest
 from assay.guard.versions import versions_folder

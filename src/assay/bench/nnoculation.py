@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from assay.backdoor import attack_success_rate, stamp
 from assay.bench import zoo
 from assay.bench.table import Job, Results, Row, Table, seeds, spread
-from assay.bench.zoo import ZooModel
+from assay.bench.zoo import ZooModel, few_clean
 from assay.data import Dataset
 from assay.data import load as load_data
 from assay.detect import ONLINE, area_under_curve, thresholds
@@ -61,16 +61,6 @@ def _jobs(quick: bool) -> list[Job]:
         Job.of(zoo.repaired, m, method=d) for m in models for d in ("fine-tuning", "fine-pruning") if m.data != "orl"
     ]
     return [Job.of(treated, m) for m in models] + [Job.of(inoculated, m) for m in models] + tunings
-
-
-def few_clean(wanted: ZooModel) -> Dataset:
-    """What the defender has: pictures for 5 % of the training size, as in the table of repairs; of ORL his whole share,
-    since two pictures a person are the least."""
-    share = load_data(wanted.data, "clean")
-    if wanted.data == "orl":
-        return share
-    training_size = len(share) + len(load_data(wanted.data, "train"))
-    return share.halves(zoo.CLEAN_SHARE * training_size / len(share), wanted.seed)[0]
 
 
 def _treated_place(wanted: ZooModel) -> Path:
@@ -151,8 +141,7 @@ def inoculated(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-for job in (treated, inoculated):
-    job.version = VERSION  # type: ignore[attr-defined]
+treated.version = inoculated.version = VERSION  # type: ignore[attr-defined]
 
 
 def halves(wanted: ZooModel) -> tuple[Dataset, Dataset]:

@@ -52,7 +52,7 @@ def repair(
     """
     from assay.detect import scan
     from assay.models import save
-    from assay.repair import RepairSettings, mend, usual_settings
+    from assay.repair import mend, usual_settings
     from assay.repair import repair as repaired
     from assay.vet import open_both
 
@@ -60,16 +60,15 @@ def repair(
     target = _target(model, common.out)
     given: dict[str, Any] = {"max_drop": max_drop, "epochs": epochs, "layers": layers}
     changes = {name: value for name, value in given.items() if value is not None}
-    received, pictures = open_both(model, clean, arch)
     if unlearn and method != "fine-pruning":
         raise InputError(f"only fine-pruning unlearns a trigger, not {method}")
+    received, pictures = open_both(model, clean, arch)
     with progress() as bars:
+        stamp = scan(received, pictures, seed=common.seed, progress=bars).stamp if unlearn else None
+        settings = replace(usual_settings(stamp), **changes)
         if unlearn:
-            stamp = scan(received, pictures, seed=common.seed, progress=bars).stamp
-            settings = replace(usual_settings(stamp), **changes)
             result = mend(received, pictures, stamp, settings=settings, seed=common.seed, progress=bars)
         else:
-            stamp, settings = None, replace(RepairSettings(), **changes)
             result = repaired(received, pictures, method, settings=settings, seed=common.seed, progress=bars)
     written = save(result.model, target)
     document = {

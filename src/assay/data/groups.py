@@ -29,7 +29,7 @@ def come_in_groups(data: Dataset) -> bool:
     Joined each to its three nearest, independent pictures of a class hang together; frames of one object are nearest to
     one another, and the class falls apart. Pictures are compared by the correlation of their pixels.
 
-    Cost: n² products of pictures a class, of at most 1,000; a second for 3,000 pictures of 28x28.
+    Cost: n² products of pictures a class, of at most 1,000; 0.1 s of one core for 6,000 pictures of 28x28.
     """
     counts = np.bincount(data.y, minlength=data.classes)
     step = max(1, max(data.image_shape[1:]) // SIDE)

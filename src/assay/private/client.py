@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,12 +26,10 @@ from assay.private.steps import Plan, Tick, no_tick
 from assay.private.tls import TlsWire, client_context, is_loopback
 from assay.private.transport import PlainWire, SocketChannel
 from assay.private.warming import warm_up
+from assay.runs import once_it_listens
 
 TIMEOUT_S = 120.0
 """How long the server may take for a message."""
-
-KNOCK_S = 0.25
-"""Seconds between two tries at a server that does not listen yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,19 +103,12 @@ def _channel(
     context = None
     if certificates is not None:
         context = client_context(certificates.cert, certificates.key, certificates.server_ca)
-    connected = _connected(where, host, min(timeout_s, 10), time.monotonic() + wait_s)
+    try:
+        connected = once_it_listens(lambda: socket.create_connection(where, timeout=min(timeout_s, 10)), wait_s)
+    except OSError as error:
+        raise ProtocolError(f"no server answers at {host}:{where[1]}: {error.strerror or error}") from error
     wire = PlainWire(connected) if context is None else TlsWire(connected, context, host)
     return SocketChannel(wire, timeout_s)
-
-
-def _connected(where: tuple[str, int], host: str, timeout_s: float, until: float) -> socket.socket:
-    while True:
-        try:
-            return socket.create_connection(where, timeout=timeout_s)
-        except OSError as error:
-            if not isinstance(error, ConnectionRefusedError) or time.monotonic() >= until:
-                raise ProtocolError(f"no server answers at {host}:{where[1]}: {error.strerror or error}") from error
-        time.sleep(KNOCK_S)
 
 
 class Session:

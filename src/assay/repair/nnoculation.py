@@ -39,7 +39,6 @@ CELLS = 4
 MIDDLE, SPREAD = 128.0, 0.4 * 128.0
 """Of the noise, in 0..255."""
 
-
 PASSES = 100
 """At most, over the clean pictures: so few as two a class are learnt by heart long before 600 steps."""
 

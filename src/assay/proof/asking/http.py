@@ -10,19 +10,16 @@ import json
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from assay.errors import AssayError, InputError
+from assay.runs import once_it_listens
 
 SMALL = 1 << 20
 """Bytes of an answer that is text."""
-
-KNOCK_S = 0.25
-"""Seconds between two tries at a server that does not listen yet."""
 
 
 class ServerError(AssayError):
@@ -71,17 +68,15 @@ class Place:
         Raises:
             ServerError: if nobody answers there.
         """
-        until = time.monotonic() + self.start_s
-        while True:
-            try:
-                plain = socket.create_connection((self.host, self.port), self.answer_s)
-                return _with_tls(plain, self.host) if self.secure else plain
-            except ConnectionRefusedError as error:
-                if time.monotonic() > until:
-                    raise ServerError(f"nobody listens at {self.url}; is the server running?") from error
-                time.sleep(KNOCK_S)
-            except (OSError, UnicodeError) as error:
-                raise ServerError(f"cannot connect to {self.url}: {error}") from error
+        try:
+            plain = once_it_listens(
+                lambda: socket.create_connection((self.host, self.port), self.answer_s), self.start_s
+            )
+            return _with_tls(plain, self.host) if self.secure else plain
+        except ConnectionRefusedError as error:
+            raise ServerError(f"nobody listens at {self.url}; is the server running?") from error
+        except (OSError, UnicodeError) as error:
+            raise ServerError(f"cannot connect to {self.url}: {error}") from error
 
 
 def _with_tls(plain: socket.socket, host: str) -> ssl.SSLSocket:

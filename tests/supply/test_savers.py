@@ -9,7 +9,7 @@ from collections import Counter, OrderedDict, defaultdict
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays, floating_dtypes, integer_dtypes, unicode_string_dtypes
 
@@ -56,7 +56,17 @@ LEAVES = (
     st.integers(0, pickle.HIGHEST_PROTOCOL),
 )
 def test_whatever_plain_data_there_is_it_is_safe(value: object, protocol: int) -> None:
-    assert inspect_bytes("value", pickle.dumps(value, protocol)).findings == ()
+    blob = pickle.dumps(value, protocol)
+    assume(b"PK\x01\x02" not in blob)  # hypothesis draws constants of the code under test: this one is rightly told
+    assert inspect_bytes("value", blob).findings == ()
+
+
+def test_an_end_of_a_zip_archive_alone_is_plain_data_and_with_a_directory_it_is_not() -> None:
+    """What reads an archive from its end finds members only by an entry of its directory."""
+    end = b"PK\x05\x06" + bytes(18)
+    assert inspect_bytes("value", pickle.dumps(["data", end])).findings == ()
+    report = inspect_bytes("value", pickle.dumps([b"PK\x01\x02" + bytes(42), end]))
+    assert report.findings[0].what == "it is a zip archive as well, if read from its end"
 
 
 def saved(value: object, legacy: bool = False) -> bytes:

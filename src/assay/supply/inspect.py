@@ -23,7 +23,7 @@ from assay.supply.pickles import is_pickle, look_at_pickles, look_for_pickles
 from assay.supply.report import MAX_DEPTH, FileReport, Finding, LimitReached, Piece, Search, Unreadable
 from assay.supply.safetensors_file import look_at_safetensors
 from assay.supply.zip_file import look_at_zip
-from assay.supply.zip_layout import find_end
+from assay.supply.zip_layout import holds_directory
 
 
 def inspect(path: Path | str) -> FileReport:
@@ -98,7 +98,7 @@ def look(search: Search, piece: Piece) -> str:
 
 def _look_for_archives(search: Search, piece: Piece, form: str) -> None:
     """Archives that some readers would see in a file of another format."""
-    if form not in ("zip", "tar") and find_end(piece.data) is not None:
+    if form not in ("zip", "tar") and holds_directory(piece.data):
         _look_at_second(search, piece, "a zip archive as well, if read from its end", look_at_zip)
     if form != "tar" and is_tar(piece.data):
         _look_at_second(search, piece, "a tar archive as well", look_at_tar)

@@ -9,6 +9,7 @@ Source of the layout: PKWARE, "APPNOTE.TXT", version 6.3.10, sections 4.3 and 4.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -61,6 +62,12 @@ def find_end(data: memoryview) -> int | None:
     tail = bytes(data[-(22 + 65535) :])
     found = tail.rfind(_END, 0, max(len(tail) - 18, 0))
     return None if found < 0 else len(data) - len(tail) + found
+
+
+def holds_directory(data: memoryview) -> bool:
+    """Whether some reader could find members from an end record: one fits, and an entry of a directory precedes it."""
+    end = find_end(data)
+    return end is not None and re.search(re.escape(_ENTRY), data[:end]) is not None
 
 
 def read_layout(data: memoryview) -> Layout:

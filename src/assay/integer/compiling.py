@@ -16,6 +16,7 @@ from assay.errors import DataError, InputError, ModelError
 from assay.integer.calibrate import observe
 from assay.integer.capture import capture
 from assay.integer.classic import is_classic, search
+from assay.integer.compose import compose
 from assay.integer.execute import execute
 from assay.integer.fold import fold
 from assay.integer.graph import Requantise
@@ -132,12 +133,14 @@ def compile_measured(
         clean = check_fits(model, clean)
     progress("compiling", 0, 1, "reading the model")
     real = fold(capture(model, clean.image_shape))
+    classic = is_classic(real) if settings.classic is None else settings.classic
+    if not classic:
+        real = compose(real, clean.image_shape)
     shown = clean.take(settings.calibration)
     observed = observe(real, shown.x)
     for node, seen in zip(real, observed, strict=True):
         if not np.isfinite(seen.largest):
             raise ModelError(f"layer {node.name} gives NaN or infinite values on clean pictures")
-    classic = is_classic(real) if settings.classic is None else settings.classic
     if classic:
         progress("compiling", 0, 1, "searching for scale factors")
         lowered = search(real, observed, shown.x, shown.y, settings.margin_bits)

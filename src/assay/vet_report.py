@@ -173,10 +173,11 @@ def _pruning(found: Vetting) -> PruningCurve | None:
 def _repair_note(found: Vetting) -> str:
     if found.repaired is None:
         return ""
-    if found.repaired.method == "nnoculation":
+    if found.repaired.method == "hardening":
         return (
-            "it was trained on, on clean pictures and on copies with noise, which stands for unknown triggers; it was "
-            "not pruned: the pictures come in groups of near-copies, whose accuracy does not tell how much is forgotten"
+            "it was trained on, on copies with noise or a sticker, which stand for unknown triggers, and on its own "
+            "answers to mixtures of clean pictures; it was not pruned: the pictures come in groups of near-copies, whose "
+            "accuracy does not tell how much is forgotten"
         )
     if found.repaired.record.get("unlearning"):
         taught = "a fifth of the pictures bearing the trigger that was found, with their true labels"

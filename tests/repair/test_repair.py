@@ -201,7 +201,7 @@ def test_of_pictures_that_come_in_groups_the_treatment_with_noise_takes_the_plac
     bad_plain: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = RepairSettings(epochs=1, attempts=1)
-    for grouped, method in ((False, "fine-pruning"), (True, "nnoculation")):
+    for grouped, method in ((False, "fine-pruning"), (True, "hardening")):
         monkeypatch.setattr("assay.repair.methods.come_in_groups", lambda data, said=grouped: said)
         mended = mend(bad_plain.model, bad_plain.clean, None, settings=settings)
         assert (mended.method, mended.record["validation_flatters"]) == (method, grouped)

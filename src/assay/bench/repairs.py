@@ -11,7 +11,7 @@ from assay.bench.table import Job, Results, Row, Table, seeds, spread
 from assay.bench.zoo import ZooModel
 from assay.models import Rate
 
-DEFENCES = ("pruning", "fine-tuning", "fine-pruning", zoo.AS_VET)
+DEFENCES = ("pruning", "fine-tuning", "fine-pruning", "hardening", zoo.AS_VET)
 
 
 def _models(quick: bool) -> list[ZooModel]:
@@ -89,8 +89,8 @@ REPAIR = Table(
         "triggers_recovered": "triggers recovered",
         "seconds": "seconds",
     },
-    "Fine-pruning beside its two halves, and what `vet` does: it unlearns the trigger that a scan recovered; where it "
-    "recovered none, it takes fine-pruning, or the treatment with noise if the clean pictures are groups of "
+    "Fine-pruning beside its two halves, hardening, and what `vet` does: it unlearns the trigger that a scan "
+    "recovered; where it recovered none, it takes fine-pruning, or hardening if the clean pictures are groups of "
     "near-copies. Medians over the seeds; in brackets the lowest and highest end of the seeds' 95 % intervals. "
     "Measured on the test part, which no repair sees; each repair has clean pictures for 5 % of the training size. "
     "Seconds on one core, without the scan.",

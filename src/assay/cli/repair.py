@@ -20,7 +20,7 @@ def repair(
     model: Path,
     *,
     clean: str,
-    method: Literal["fine-pruning", "pruning", "fine-tuning", "nnoculation"] = "fine-pruning",
+    method: Literal["fine-pruning", "pruning", "fine-tuning", "nnoculation", "hardening"] = "fine-pruning",
     arch: str | None = None,
     max_drop: float | None = None,
     epochs: int | None = None,
@@ -37,7 +37,8 @@ def repair(
     clean
         Pictures with true labels: a folder of class folders, an `.npz` with x and y, or a data set's name.
     method
-        `fine-pruning`, or one of its two halves alone; or `nnoculation`, noise that stands for unknown triggers.
+        `fine-pruning`, or one of its two halves alone; `nnoculation`, noise that stands for unknown triggers; or
+        `hardening`, noise and stickers, beside the given network's own answers to mixtures of the pictures.
     arch
         The network, if the file does not say it.
     max_drop
@@ -48,7 +49,7 @@ def repair(
         How many convolutional layers are pruned, from the last one back.
     unlearn
         Do what `vet` does. Search for a trigger first: where one is found, fine-tuning unlearns it, and forgets little
-        else. Where none is, and the pictures come in groups of near-copies, noise takes the place of fine-pruning.
+        else. Where none is, and the pictures come in groups of near-copies, hardening takes the place of fine-pruning.
     """
     from assay.detect import scan
     from assay.models import save

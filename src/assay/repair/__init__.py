@@ -5,6 +5,7 @@ from assay.repair.channels import Layer, last_layers
 from assay.repair.cyclegan import CycleGANSettings, Generator, train_cyclegan
 from assay.repair.fine_pruning import FinePruning
 from assay.repair.fine_tuning import FineTuning, Tuner
+from assay.repair.hardening import Hardening
 from assay.repair.methods import METHODS, Method, Repair, mend, repair
 from assay.repair.nnoculation import NNoculation, NoiseGrid
 from assay.repair.nnoculation_live import Inoculation, LiveSettings, inoculate
@@ -18,6 +19,7 @@ __all__ = [
     "FinePruning",
     "FineTuning",
     "Generator",
+    "Hardening",
     "Inoculation",
     "Layer",
     "LiveSettings",

@@ -13,6 +13,7 @@ from assay.errors import InputError
 from assay.models import Model, Rate, correct, mcnemar, rate
 from assay.repair.fine_pruning import FinePruning
 from assay.repair.fine_tuning import FineTuning
+from assay.repair.hardening import Hardening
 from assay.repair.nnoculation import NNoculation
 from assay.repair.pruning import Pruning
 from assay.repair.settings import RepairSettings, Stamp, usual_settings
@@ -37,6 +38,7 @@ METHODS: dict[str, Callable[[RepairSettings, int], Method]] = {
     "pruning": Pruning,
     "fine-tuning": FineTuning,
     "nnoculation": NNoculation,
+    "hardening": Hardening,
 }
 """The names of the command line."""
 
@@ -126,12 +128,12 @@ def mend(
     """The repair that `assay vet` makes.
 
     Fine-pruning; it unlearns `trigger` where one was recovered. Without one it is bounded by validation accuracy alone,
-    which tells nothing where the clean pictures come in groups: there the treatment with noise takes its place, which
-    forgets far less of what is right, and more of the backdoor.
+    which tells nothing where the clean pictures come in groups: there hardening takes its place, which forgets far less
+    of what is right, and more of the backdoor.
 
     Args and errors: as of `repair`.
     """
-    method = "nnoculation" if trigger is None and come_in_groups(clean) else "fine-pruning"
+    method = "hardening" if trigger is None and come_in_groups(clean) else "fine-pruning"
     return repair(
         model, clean, method, settings=settings, seed=seed, progress=progress, deadline=deadline, trigger=trigger
     )

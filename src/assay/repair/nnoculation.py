@@ -188,7 +188,7 @@ class NNoculation:
         if settings.freeze_norms:
             freeze_norms(network)
         with seeded(self.seed):  # dropout
-            for chosen in _batches(len(y), settings.batch_size, steps, generator):
+            for chosen in random_batches(len(y), settings.batch_size, steps, generator):
                 clean = augment(x[chosen], settings.augment, generator)
                 both = torch.cat([clean, noisy(clean, chance, generator)])
                 if deadline.passed or not math.isfinite(step(network, both, y[chosen].repeat(2), optimiser)):
@@ -196,8 +196,8 @@ class NNoculation:
         return network.to(memory_format=torch.contiguous_format).eval()
 
 
-def _batches(n: int, size: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """`steps` batches of nearly equal size: all of the `n` in random order, then again."""
+def random_batches(n: int, size: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Indices of `steps` batches of nearly equal size: all of the `n` in random order, then again."""
     while True:
         for chosen in torch.randperm(n, generator=generator).tensor_split(math.ceil(n / size)):
             if steps <= 0:

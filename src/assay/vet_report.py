@@ -176,8 +176,8 @@ def _repair_note(found: Vetting) -> str:
     if found.repaired.method == "hardening":
         return (
             "it was trained on, on copies with noise or a sticker, which stand for unknown triggers, and on its own "
-            "answers to mixtures of clean pictures; it was not pruned: the pictures come in groups of near-copies, whose "
-            "accuracy does not tell how much is forgotten"
+            "answers to mixtures of clean pictures; it was not pruned: the pictures come in groups of near-copies, "
+            "whose accuracy does not tell how much is forgotten"
         )
     if found.repaired.record.get("unlearning"):
         taught = "a fifth of the pictures bearing the trigger that was found, with their true labels"

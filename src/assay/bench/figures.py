@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, RED, GREY, GREEN = "#2f6db3", "#c96a10", "#b8324a", "#7a7f87", "#3f8f5a"
+BLUE, ORANGE, RED, GREY, GREEN, VIOLET = "#2f6db3", "#c96a10", "#b8324a", "#7a7f87", "#3f8f5a", "#7d5ba6"
 """Colours with enough contrast on white and on near-black; told apart by people who see no red or green as well."""
 
 
@@ -149,15 +149,15 @@ def repair_bars(rows: Sequence[Mapping[str, Any]]) -> str:
     """Attack success rate after each defence, a group an attack; the dash is the rate before."""
     attacks = list(dict.fromkeys((r["task"], r["attack"]) for r in rows))
     defences = list(dict.fromkeys(r["defence"] for r in rows))
-    colours = dict(zip(defences, (GREY, ORANGE, BLUE, GREEN), strict=False))
-    figure, [one] = _figure(8.4, 0.72 * len(attacks) + 1.0)
+    colours = dict(zip(defences, (GREY, ORANGE, BLUE, VIOLET, GREEN), strict=False))
+    figure, [one] = _figure(8.4, 0.9 * len(attacks) + 1.0)
     for row in rows:
-        place = attacks.index((row["task"], row["attack"])) + 0.2 * (
+        place = attacks.index((row["task"], row["attack"])) + 0.17 * (
             defences.index(row["defence"]) - (len(defences) - 1) / 2
         )
         value, (low, high) = 100 * row["attack_success_rate"], row["attack_success_rate_interval"]
         label = row["defence"] if (row["task"], row["attack"]) == attacks[0] else None
-        one.barh(place, value, 0.18, color=colours[row["defence"]], label=label)
+        one.barh(place, value, 0.15, color=colours[row["defence"]], label=label)
         one.plot([100 * low, 100 * high], [place, place], color=GREY, linewidth=1)
         one.plot([100 * row["attack_success_rate_before"]], [place], "|", color=RED, markersize=8)
     one.set_yticks(range(len(attacks)), [f"{task}: {attack}" for task, attack in attacks])

@@ -3,12 +3,12 @@
 Ours, of known parts. Half of each batch are clean pictures with noise in their cells (`assay.repair.nnoculation`) or
 with a rectangle of one colour somewhere (after Zhong et al., "Random Erasing Data Augmentation", AAAI 2020), and with
 their true labels: they stand for triggers that nobody has seen. The other half are mixtures of two clean pictures
-(Zhang et al., "mixup", ICLR 2018) with the answers of the received network itself, as in Li and Hoiem, "Learning without
-Forgetting" (ECCV 2016): without a trigger its answers are right, and mixtures ask for them in more places than a few
-pictures do. The learning rate falls to 0, so that the last step's noise does not stay.
+(Zhang et al., "mixup", ICLR 2018) with the answers of the received network itself, as in Li and Hoiem, "Learning
+without Forgetting" (ECCV 2016): without a trigger its answers are right, and mixtures ask for them in more places than
+a few pictures do. The learning rate falls to 0, so that the last steps' noise does not stay.
 
-The defender's clean pictures may be frames of a few objects (`assay.data.come_in_groups`). What was learnt by heart then
-goes unseen on the validation split, and higher rates are not tried.
+The defender's clean pictures may be frames of a few objects (`assay.data.come_in_groups`). What was learnt by heart
+then goes unseen on the validation split, and higher rates are not tried.
 """
 
 from __future__ import annotations
@@ -76,11 +76,11 @@ def mixed(x: Tensor, generator: torch.Generator) -> Tensor:
 class Hardening:
     """Retraining on noise and stickers, beside the received network's own answers to mixtures.
 
-    After `fit`: `network_` the hardened copy, `tried_` the rates with their accuracies, `chosen_` the one that was taken:
-    the highest that cost at most `max_cost` of validation accuracy, or the gentlest. `tuning_` and `validation_` are the
-    two parts of the clean set, `record_` what was done.
+    After `fit`: `network_` the hardened copy, `tried_` the rates with their accuracies, `chosen_` the one that was
+    taken: the highest that cost at most `max_cost` of validation accuracy, or the gentlest. `tuning_` and `validation_`
+    are the two parts of the clean set, `record_` what was done.
 
-    Cost: 40 steps an epoch on 64 pictures, for at most `attempts` rates; 20 s of one core a rate for 32x32 traffic signs.
+    Cost: 40 steps an epoch on 64 pictures, for at most `attempts` rates; 20 s of one core a rate for traffic signs.
     """
 
     def __init__(self, settings: RepairSettings, seed: int) -> None:

@@ -1,0 +1,105 @@
+"""Hardening: noise and stickers take an unknown backdoor, the received network's own answers hold the rest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from assay.errors import DataError
+from assay.models import clean_accuracy
+from assay.repair import Hardening, RepairSettings
+from assay.repair.hardening import GENTLEST, mixed, with_sticker
+from assay.runs import Deadline
+from repair.shapes_task import Trained, attack_success
+
+SHORT = RepairSettings(epochs=4)
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def hardened(bad_plain: Trained) -> Hardening:
+    return Hardening(RepairSettings(max_cost=0.03), 0).fit(bad_plain.model, bad_plain.clean)
+
+
+def test_it_takes_most_of_a_backdoor_that_it_has_not_seen(bad_plain: Trained, hardened: Hardening) -> None:
+    before = bad_plain.model.state_dict()["network.0.weight"].clone()
+    model = hardened.apply(bad_plain.model)
+    assert attack_success(bad_plain.model, bad_plain.test) > 0.95
+    assert attack_success(model, bad_plain.test) < 0.3
+    assert clean_accuracy(model, bad_plain.test).value > clean_accuracy(bad_plain.model, bad_plain.test).value - 0.04
+    assert torch.equal(bad_plain.model.state_dict()["network.0.weight"], before)
+
+
+def test_the_highest_rate_that_costs_little_is_taken(hardened: Hardening) -> None:
+    rates = [tried.rate for tried in hardened.tried_]
+    assert rates == [GENTLEST * 2**i for i in range(len(rates))]
+    before = float(hardened.record_["received_accuracy"])  # type: ignore[arg-type]
+    cheap = [tried for tried in hardened.tried_ if before - tried.accuracy <= 0.03]
+    assert cheap and hardened.chosen_ == cheap[-1]
+
+
+def test_the_gentlest_rate_is_taken_where_all_cost_too_much(bad_plain: Trained) -> None:
+    fitted = Hardening(RepairSettings(epochs=1, max_cost=0.0, weight_decay=10.0), 0).fit(
+        bad_plain.model, bad_plain.clean
+    )
+    assert [tried.rate for tried in fitted.tried_] == [GENTLEST]
+    assert fitted.chosen_ == fitted.tried_[0]
+    assert float(fitted.record_["received_accuracy"]) > fitted.chosen_.accuracy  # type: ignore[arg-type]
+
+
+def test_of_pictures_in_groups_one_rate_is_tried(bad_plain: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("assay.repair.hardening.come_in_groups", lambda data: True)
+    fitted = Hardening(SHORT, 0).fit(bad_plain.model, bad_plain.clean)
+    assert len(fitted.tried_) == 1
+    assert fitted.record_["validation_flatters"] is True
+
+
+def test_the_same_seed_gives_the_same_network_and_another_seed_another(bad_plain: Trained) -> None:
+    def weights(seed: int) -> torch.Tensor:
+        fitted = Hardening(RepairSettings(epochs=1, attempts=1), seed).fit(bad_plain.model, bad_plain.clean)
+        return torch.cat([p.flatten() for p in fitted.network_.parameters()])
+
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))
+
+
+def test_a_deadline_that_has_passed_leaves_the_model_as_it_was(bad_plain: Trained) -> None:
+    fitted = Hardening(SHORT, 0).fit(bad_plain.model, bad_plain.clean, deadline=Deadline(0))
+    assert fitted.record_["cut_short"] is True
+    assert fitted.record_["chosen"] is None
+    given, got = bad_plain.model.state_dict(), fitted.apply(bad_plain.model).state_dict()
+    assert all(torch.equal(given[name], got[name]) for name in given)
+
+
+def test_a_class_with_one_picture_is_refused(bad_plain: Trained) -> None:
+    clean = bad_plain.clean
+    kept = np.setdiff1d(np.arange(len(clean)), np.flatnonzero(clean.y == 1)[1:])
+    with pytest.raises(DataError, match="at least 2 of every class"):
+        Hardening(SHORT, 0).fit(bad_plain.model, clean.subset(kept))
+
+
+def test_a_sticker_is_one_rectangle_of_one_colour_from_an_eighth_to_a_quarter_a_side() -> None:
+    x = torch.full((500, 3, 32, 48), 77, dtype=torch.uint8)
+    out = with_sticker(x, generator())
+    assert (x == 77).all()
+    for picture in out:
+        rows, columns = torch.nonzero((picture != 77).any(0), as_tuple=True)
+        if not len(rows):
+            continue  # its colour is the picture's
+        box = picture[:, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        assert 4 <= box.shape[1] <= 8 and 6 <= box.shape[2] <= 12
+        assert (box == box[:, :1, :1]).all()
+    assert all((edge != 77).any() for edge in (out[:, :, 0], out[:, :, -1], out[..., 0], out[..., -1]))
+    assert len({tuple(p[p != 77].tolist()[:1]) for p in out}) > 50
+
+
+def test_a_mixture_lies_between_two_pictures_of_the_batch() -> None:
+    x = torch.arange(8.0).view(8, 1, 1, 1).expand(8, 2, 3, 3)
+    out = mixed(x, generator())
+    assert out.shape == x.shape
+    assert (out == out[:, :1, :1, :1]).all() and out.min() >= 0 and out.max() <= 7
+    assert (out != x).any()

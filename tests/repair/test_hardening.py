@@ -9,7 +9,8 @@ import torch
 from assay.errors import DataError
 from assay.models import clean_accuracy
 from assay.repair import Hardening, RepairSettings
-from assay.repair.hardening import GENTLEST, mixed, with_sticker
+from assay.repair.hardening import GENTLEST
+from assay.repair.tampering import mixed, with_sticker
 from assay.runs import Deadline
 from repair.shapes_task import Trained, attack_success
 

@@ -22,7 +22,8 @@ from assay.repair import (
     inoculate,
     train_cyclegan,
 )
-from assay.repair.nnoculation import Candidate, noisy
+from assay.repair.nnoculation import Candidate
+from assay.repair.tampering import noisy
 from assay.runs import Deadline
 from repair.shapes_task import TARGET, Trained, attack_success, pictures, stamped
 
@@ -62,8 +63,8 @@ def test_a_chance_is_left_once_a_rate_costs_too_much(bad_plain: Trained) -> None
     assert [c.rate for c in fitted.candidates_] == [0.02]
 
 
-@pytest.mark.parametrize(("grouped", "tried"), [(True, [(0.6, 0.001)]), (False, [(0.6, 0.001), (0.6, 0.02)])])
-def test_of_pictures_that_come_in_groups_the_gentlest_candidate_is_taken(
+@pytest.mark.parametrize(("grouped", "tried"), [(True, [(0.6, 0.005)]), (False, [(0.6, 0.001), (0.6, 0.02)])])
+def test_where_pictures_come_in_groups_hardening_takes_the_place_of_the_grid(
     bad_plain: Trained, monkeypatch: pytest.MonkeyPatch, grouped: bool, tried: list[tuple[float, float]]
 ) -> None:
     monkeypatch.setattr("assay.repair.nnoculation.come_in_groups", lambda data: grouped)

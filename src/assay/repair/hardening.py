@@ -1,6 +1,6 @@
 """Hardening: what small patches and noise do to a network is unlearnt, what it knows of clean pictures is held.
 
-Ours, of known parts. Half of each batch are clean pictures with noise in their cells (`assay.repair.nnoculation`) or
+Ours, of known parts. Half of each batch are clean pictures with noise in their cells (as in NNoculation) or
 with a rectangle of one colour somewhere (after Zhong et al., "Random Erasing Data Augmentation", AAAI 2020), and with
 their true labels: they stand for triggers that nobody has seen. The other half are mixtures of two clean pictures
 (Zhang et al., "mixup", ICLR 2018) with the answers of the received network itself, as in Li and Hoiem, "Learning
@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Self
 
 import torch
@@ -26,8 +28,8 @@ from assay.data import Dataset, come_in_groups
 from assay.models import Model, as_float, clean_accuracy, seeded
 from assay.models.training import augment
 from assay.repair.fine_tuning import freeze_norms
-from assay.repair.nnoculation import PASSES, noisy, random_batches
 from assay.repair.settings import RepairSettings, accuracy_note, split
+from assay.repair.tampering import PASSES, mixed, noisy, random_batches, with_sticker
 from assay.runs import NO_HURRY, Deadline, Progress, silent
 
 GENTLEST = 0.005
@@ -36,10 +38,19 @@ GENTLEST = 0.005
 CHANCE = 0.6
 """Of noise in a cell of a channel."""
 
-SMALLEST, LARGEST = 1 / 8, 1 / 4
-"""A sticker's sides, of the picture's."""
-
 STEPS_AN_EPOCH = 40
+
+Tampering = Callable[[Tensor, torch.Generator], Tensor]
+"""From uint8 pictures `n c h w` to new ones with the same true labels."""
+
+
+def with_noise(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Noise in most cells of each channel."""
+    return noisy(x, CHANCE, generator)
+
+
+UNSEEN: tuple[Tampering, ...] = (with_noise, with_sticker)
+"""What stands for triggers that nobody has seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,29 +59,6 @@ class Tried:
 
     rate: float
     accuracy: float
-
-
-def with_sticker(x: Tensor, generator: torch.Generator) -> Tensor:
-    """A copy of uint8 pictures `n c h w`, each with one rectangle of one colour, of any size from 1/8 to 1/4 a side."""
-    n, c, height, width = x.shape
-    rows, columns = _covered(n, height, generator), _covered(n, width, generator)
-    colour = torch.randint(0, 256, (n, c, 1, 1), generator=generator, dtype=torch.uint8)
-    return torch.where((rows[:, :, None] & columns[:, None, :])[:, None], colour, x)
-
-
-def _covered(n: int, side: int, generator: torch.Generator) -> Tensor:
-    """For each of n pictures which rows, or columns, lie under its sticker: `n side`."""
-    share = SMALLEST + (LARGEST - SMALLEST) * torch.rand(n, generator=generator)
-    length = (share * side).round().clamp(min=1)
-    first = (torch.rand(n, generator=generator) * (side - length + 1)).floor()
-    place = torch.arange(side)
-    return (place >= first[:, None]) & (place < (first + length)[:, None])
-
-
-def mixed(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Float pictures `n c h w`, each mixed with another of them, in any proportion."""
-    share = torch.rand(len(x), 1, 1, 1, generator=generator).to(x)
-    return share * x + (1 - share) * x[torch.randperm(len(x), generator=generator).to(x.device)]
 
 
 class Hardening:
@@ -103,7 +91,7 @@ class Hardening:
         self.chosen_: Tried | None = None
         rates = [GENTLEST * 2**i for i in range(1 if grouped else settings.attempts)]
         for i, rate in enumerate(rates, 1):
-            network = self._hardened(received, rate, deadline)
+            network = hardened(received, received, self.tuning_, rate, settings, self.seed, deadline=deadline)
             if network is None:
                 break
             self.tried_.append(Tried(rate, clean_accuracy(network, self.validation_).value))
@@ -128,40 +116,63 @@ class Hardening:
         hardened.load_state_dict(self.network_.state_dict())
         return hardened.eval()
 
-    def _hardened(self, received: Model, rate: float, deadline: Deadline) -> Model | None:
-        """A copy trained at this rate; None if its loss or the time gave out."""
-        settings = self.settings
-        network = copy.deepcopy(received).requires_grad_(True).to(memory_format=torch.channels_last)
-        optimiser = torch.optim.SGD(network.parameters(), rate, settings.momentum, weight_decay=settings.weight_decay)
-        generator = torch.Generator().manual_seed(self.seed)
-        x, y = torch.from_numpy(self.tuning_.x), torch.from_numpy(self.tuning_.y)
-        steps = min(STEPS_AN_EPOCH * settings.epochs, PASSES * math.ceil(len(y) / settings.batch_size))
-        falling = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 1 / steps, steps)
-        network.train()
-        if settings.freeze_norms:
-            freeze_norms(network)
-        with seeded(self.seed):  # dropout
-            for chosen in random_batches(len(y), settings.batch_size, steps, generator):
-                clean = augment(x[chosen], settings.augment, generator)
-                loss = _loss(network, received, clean, y[chosen], generator)
-                if deadline.passed or not math.isfinite(loss.item()):
-                    return None
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                falling.step()
-        return network.to(memory_format=torch.contiguous_format).eval()
+
+def hardened(
+    network: Model,
+    received: Model,
+    tuning: Dataset,
+    rate: float,
+    settings: RepairSettings,
+    seed: int,
+    tamperings: Sequence[Tampering] = UNSEEN,
+    deadline: Deadline = NO_HURRY,
+) -> Model | None:
+    """A copy of `network`, trained; None if its loss or the time gave out.
+
+    Args:
+        received: whose answers to mixtures are held.
+        tuning: clean pictures with true labels.
+        rate: the learning rate of the first step.
+        tamperings: each is done to an equal part of every batch.
+    """
+    made = copy.deepcopy(network).requires_grad_(True).to(memory_format=torch.channels_last)
+    optimiser = torch.optim.SGD(made.parameters(), rate, settings.momentum, weight_decay=settings.weight_decay)
+    generator = torch.Generator().manual_seed(seed)
+    x, y = torch.from_numpy(tuning.x), torch.from_numpy(tuning.y)
+    steps = min(STEPS_AN_EPOCH * settings.epochs, PASSES * math.ceil(len(y) / settings.batch_size))
+    falling = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 1 / steps, steps)
+    made.train()
+    if settings.freeze_norms:
+        freeze_norms(made)
+    with seeded(seed):  # dropout
+        for chosen in random_batches(len(y), settings.batch_size, steps, generator):
+            clean = augment(x[chosen], settings.augment, generator)
+            loss = _loss(made, received, clean, y[chosen], tamperings, generator)
+            if deadline.passed or not math.isfinite(loss.item()):
+                return None
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            falling.step()
+    return made.to(memory_format=torch.contiguous_format).eval()
 
 
-def _loss(network: Model, received: Model, clean: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+def _loss(
+    network: Model,
+    received: Model,
+    clean: Tensor,
+    y: Tensor,
+    tamperings: Sequence[Tampering],
+    generator: torch.Generator,
+) -> Tensor:
     """Of one batch of uint8 pictures: on those that were tampered with, and against the received network's answers."""
-    device = network.mean.device
-    some = len(clean) // 2
-    tampered = torch.cat([noisy(clean[:some], CHANCE, generator), with_sticker(clean[some:], generator)])
+    device, n = network.mean.device, len(clean)
+    cuts = [n * i // len(tamperings) for i in range(len(tamperings) + 1)]
+    parts = zip(tamperings, pairwise(cuts), strict=True)
+    tampered = torch.cat([tamper(clean[start:stop], generator) for tamper, (start, stop) in parts])
     mixtures = mixed(as_float(clean.numpy(), device), generator)
     with torch.no_grad():
         answers = received(mixtures).softmax(1)
     both = torch.cat([mixtures, as_float(tampered.numpy(), device)]).contiguous(memory_format=torch.channels_last)
     given = network(both)
-    held = F.cross_entropy(given[: len(clean)], answers)
-    return (held + F.cross_entropy(given[len(clean) :], y.to(device))) / 2
+    return (F.cross_entropy(given[:n], answers) + F.cross_entropy(given[n:], y.to(device))) / 2

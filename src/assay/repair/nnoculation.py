@@ -11,7 +11,8 @@ to disagree on triggers, near enough to be served beside it. What it still falls
 
 Where clean pictures come in groups (`assay.data.come_in_groups`), accuracy on the validation split does not tell how
 much was lost: on GTSRB, whose clean share is frames of some 130 signs, validation gained 2 points at a rate of 0.01
-where other pictures lost 16. The gentlest candidate is taken then: the lowest rate, with the most noise.
+where other pictures lost 16. No grid can be searched then, and hardening takes its place (`assay.repair.hardening`),
+which holds what the network knows.
 """
 
 from __future__ import annotations
@@ -23,24 +24,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import Self
 
 import torch
-from torch import Tensor
 
 from assay.data import Dataset, come_in_groups
 from assay.errors import InputError
 from assay.models import Model, clean_accuracy, seeded
 from assay.models.training import augment
 from assay.repair.fine_tuning import freeze_norms, step
+from assay.repair.hardening import CHANCE, GENTLEST, STEPS_AN_EPOCH, hardened
 from assay.repair.settings import RepairSettings, accuracy_note, split
+from assay.repair.tampering import PASSES, noisy, random_batches
 from assay.runs import NO_HURRY, Deadline, Progress, silent
-
-CELLS = 4
-"""A side: noise comes in a coarse mask of 4 x 4 cells a channel."""
-
-MIDDLE, SPREAD = 128.0, 0.4 * 128.0
-"""Of the noise, in 0..255."""
-
-PASSES = 100
-"""At most, over the clean pictures: so few as two a class are learnt by heart long before 600 steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +64,6 @@ class NoiseGrid:
         if self.steps < 1 or not 0 <= self.drop <= self.most < 1:
             raise InputError(f"the noise needs a step or more and 0 <= drop <= most < 1, got {asdict(self)}")
 
-    @property
-    def gentlest(self) -> NoiseGrid:
-        """Its lowest rate, with the most noise, alone."""
-        return replace(self, chances=(max(self.chances),), rates=(min(self.rates),))
-
     @classmethod
     def of(cls, settings: RepairSettings) -> NoiseGrid:
         """The grid as the settings of all repairs ask for it: 40 steps an epoch, a rate an attempt."""
@@ -90,16 +78,6 @@ class Candidate:
     chance: float
     rate: float
     accuracy: float
-
-
-def noisy(x: Tensor, chance: float, generator: torch.Generator) -> Tensor:
-    """A copy of uint8 pictures `n c h w` in which each cell of a 4 x 4 mask a channel is noise with this chance."""
-    n, c, h, w = x.shape
-    mask = torch.rand(n, c, CELLS, CELLS, generator=generator) < chance
-    rows, columns = (torch.arange(side) * CELLS // side for side in (h, w))
-    there = mask[:, :, rows][:, :, :, columns]  # n c h w
-    noise = torch.normal(MIDDLE, SPREAD, x.shape, generator=generator).round_().clamp_(0, 255).to(torch.uint8)
-    return torch.where(there, noise, x)
 
 
 class NNoculation:
@@ -127,11 +105,11 @@ class NNoculation:
         self.tuning_, self.validation_ = split(model, clean, self.settings.validation, self.seed)
         received = clean_accuracy(copy.deepcopy(model), self.validation_).value
         grouped = come_in_groups(clean)
-        grid = self.grid.gentlest if grouped else self.grid
         self.network_ = copy.deepcopy(model).eval()
         self.candidates_: list[Candidate] = []
         self.chosen_: Candidate | None = None
-        for candidate, network in self._tried(grid, model, received, progress, deadline):
+        search = self._hardened if grouped else self._tried
+        for candidate, network in search(model, received, progress, deadline):
             self.candidates_.append(candidate)
             if self.chosen_ is None or self._misfit(candidate, received) < self._misfit(self.chosen_, received):
                 self.chosen_, self.network_ = candidate, network
@@ -156,9 +134,23 @@ class NNoculation:
         drop = received - candidate.accuracy
         return abs(drop - self.grid.drop) + (1.0 if drop > self.grid.most else 0.0)
 
-    def _tried(
-        self, grid: NoiseGrid, model: Model, received: float, progress: Progress, deadline: Deadline
+    def _hardened(
+        self, model: Model, received: float, progress: Progress, deadline: Deadline
     ) -> Iterator[tuple[Candidate, Model]]:
+        received_model = copy.deepcopy(model).eval()
+        settings = replace(self.settings, epochs=max(1, self.grid.steps // STEPS_AN_EPOCH))
+        network = hardened(
+            received_model, received_model, self.tuning_, GENTLEST, settings, self.seed, deadline=deadline
+        )
+        if network:
+            accuracy = clean_accuracy(network, self.validation_).value
+            progress("hardening", 1, 1, accuracy_note(accuracy))
+            yield Candidate(CHANCE, GENTLEST, accuracy), network
+
+    def _tried(
+        self, model: Model, received: float, progress: Progress, deadline: Deadline
+    ) -> Iterator[tuple[Candidate, Model]]:
+        grid = self.grid
         done, total = 0, len(grid.chances) * len(grid.rates)
         for chance in grid.chances:
             least = self.chosen_.rate if self.chosen_ else 0.0  # lower rates lose less than was wanted
@@ -194,13 +186,3 @@ class NNoculation:
                 if deadline.passed or not math.isfinite(step(network, both, y[chosen].repeat(2), optimiser)):
                     return None
         return network.to(memory_format=torch.contiguous_format).eval()
-
-
-def random_batches(n: int, size: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Indices of `steps` batches of nearly equal size: all of the `n` in random order, then again."""
-    while True:
-        for chosen in torch.randperm(n, generator=generator).tensor_split(math.ceil(n / size)):
-            if steps <= 0:
-                return
-            steps -= 1
-            yield chosen

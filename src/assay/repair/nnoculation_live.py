@@ -3,8 +3,9 @@
 Source: Veldanda et al., "NNoculation" (2020), section 3.2. The received and the treated network are served side by
 side; inputs on which they differ are quarantined. A CycleGAN between clean pictures and quarantined ones gives a
 generator that stamps the trigger; the treated network is retrained on clean pictures that it stamped, *with their true
-labels*, beside clean ones. Nothing that a client sent becomes a label, so quarantined inputs can spoil the generator
-but cannot plant a backdoor.
+labels*, beside clean ones; where these come in groups it is hardened again, with the generator among what is done to
+them (`assay.repair.hardening`). Nothing that a client sent becomes a label, so quarantined inputs can spoil the
+generator but cannot plant a backdoor.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from assay.data import Dataset
+from assay.data import Dataset, come_in_groups
 from assay.models import Model, clean_accuracy, correct, predict
 from assay.repair.cyclegan import CycleGANSettings, Generator, train_cyclegan
 from assay.repair.fine_tuning import Tuner
-from assay.repair.nnoculation import noisy
+from assay.repair.hardening import UNSEEN, hardened
 from assay.repair.settings import RepairSettings, split
+from assay.repair.tampering import noisy
 from assay.runs import NO_HURRY, Deadline, Progress, silent
 
 JUDGED_ON = 512
@@ -118,11 +120,14 @@ def inoculate(
         generator, remover, quality = gan.stamps, gan.removes, gan.quality
         learnt = {"quality": quality, "step": gan.step, "looks": gan.looks}
     generators = [*earlier, *([generator] if generator else [])]
-    lesson = _lesson(tuning, generators, seed)
-    exam = _joined([judged, *(replace(judged, x=g.stamp(judged.x)) for g in generators)])
-    network = copy.deepcopy(treated)
-    goal = clean_accuracy(copy.deepcopy(received), judged).value - settings.tuning.max_cost
-    tuned = Tuner(lesson, exam, settings.tuning, seed, progress=progress, deadline=deadline).tune(network, goal)
+    if come_in_groups(clean):
+        network, tuned = _hardened(treated, received, tuning, generators, settings.tuning, seed, deadline)
+    else:
+        lesson = _lesson(tuning, generators, seed)
+        exam = _joined([judged, *(replace(judged, x=g.stamp(judged.x)) for g in generators)])
+        network = copy.deepcopy(treated)
+        goal = clean_accuracy(copy.deepcopy(received), judged).value - settings.tuning.max_cost
+        tuned = Tuner(lesson, exam, settings.tuning, seed, progress=progress, deadline=deadline).tune(network, goal)
     stamped = replace(judged, x=generator.stamp(judged.x)) if generator else None
     return Inoculation(
         network.eval(),
@@ -166,6 +171,22 @@ def _reach(wanted: NDArray[np.int64], judged: Dataset) -> float:
     classes = judged.classes
     shares = [np.bincount(labels, minlength=classes) / len(labels) for labels in (wanted, judged.y)]
     return max(1 / classes, 1.0 - float(shares[0] @ shares[1]))
+
+
+def _hardened(
+    treated: Model,
+    received: Model,
+    tuning: Dataset,
+    generators: Sequence[Generator],
+    settings: RepairSettings,
+    seed: int,
+    deadline: Deadline,
+) -> tuple[Model, dict[str, object]]:
+    """Hardened again, generators among what is done to pictures; at worst as it was treated."""
+    stamping = [lambda x, _, g=g: torch.from_numpy(g.stamp(x.numpy())) for g in generators]
+    holding = copy.deepcopy(received).eval()
+    made = hardened(treated, holding, tuning, settings.lr, settings, seed, (*UNSEEN, *stamping), deadline)
+    return made or copy.deepcopy(treated), {"lr_used": settings.lr, "cut_short": deadline.passed}
 
 
 def _lesson(tuning: Dataset, generators: Sequence[Generator], seed: int) -> Dataset:

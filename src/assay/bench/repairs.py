@@ -22,7 +22,10 @@ def _models(quick: bool) -> list[ZooModel]:
         if not quick:
             models.append(ZooModel("mnist", seed, "pattern", "single", 7, source=1))
             models.append(ZooModel("gtsrb", seed, "yellow-square", "single", 2))
-            models.append(ZooModel("gtsrb", seed, "yellow-square", "single", 2, source=14))
+            models += [
+                ZooModel("gtsrb", seed, trigger, "single", 2, source=14)
+                for trigger in ("yellow-square", "flower", "pattern")
+            ]
     return models
 
 

@@ -119,7 +119,7 @@ def clean_set() -> Dataset:
 
 
 SHORT = {
-    "grid": NoiseGrid(chances=(0.3,), rates=(0.05,), steps=200, most=0.1),
+    "grid": NoiseGrid(chances=(0.3,), rates=(0.05,), steps=200, most=0.1, held=0.05),
     "live": LiveSettings(
         CycleGANSettings(steps=250, check_every=25, good=0.8, patience=20), RepairSettings(epochs=3, attempts=1)
     ),

@@ -95,7 +95,8 @@ def test_when_no_time_is_left_the_model_is_what_it_was(bad_plain: Trained) -> No
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"chances": ()}, {"chances": (1.5,)}, {"rates": (0.0,)}, {"steps": 0}, {"drop": 0.2, "most": 0.1}]
+    "wrong",
+    [{"chances": ()}, {"chances": (1.5,)}, {"rates": (0.0,)}, {"held": 0.0}, {"steps": 0}, {"drop": 0.2, "most": 0.1}],
 )
 def test_a_grid_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError):

@@ -48,6 +48,7 @@ class NoiseGrid:
             would be more than `PASSES` over the pictures.
         drop: how far under the received network's validation accuracy the chosen candidate should be, in [0, 1).
         most: the drop that no chosen candidate exceeds, if one of them stays under it.
+        held: learning rate of the hardening that takes their place where the pictures come in groups.
     """
 
     chances: tuple[float, ...] = (0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
@@ -55,12 +56,13 @@ class NoiseGrid:
     steps: int = 600
     drop: float = 0.03
     most: float = 0.04
+    held: float = GENTLEST
 
     def __post_init__(self) -> None:
         if not self.chances or not all(0 < p < 1 for p in self.chances):
             raise InputError(f"the noise needs chances between 0 and 1, got {self.chances}")
-        if not self.rates or not all(0 < rate < math.inf for rate in self.rates):
-            raise InputError(f"the noise needs learning rates above 0, got {self.rates}")
+        if not self.rates or not all(0 < rate < math.inf for rate in (*self.rates, self.held)):
+            raise InputError(f"the noise needs learning rates above 0, got {self.rates} and {self.held}")
         if self.steps < 1 or not 0 <= self.drop <= self.most < 1:
             raise InputError(f"the noise needs a step or more and 0 <= drop <= most < 1, got {asdict(self)}")
 
@@ -139,13 +141,12 @@ class NNoculation:
     ) -> Iterator[tuple[Candidate, Model]]:
         received_model = copy.deepcopy(model).eval()
         settings = replace(self.settings, epochs=max(1, self.grid.steps // STEPS_AN_EPOCH))
-        network = hardened(
-            received_model, received_model, self.tuning_, GENTLEST, settings, self.seed, deadline=deadline
-        )
+        rate = self.grid.held
+        network = hardened(received_model, received_model, self.tuning_, rate, settings, self.seed, deadline=deadline)
         if network:
             accuracy = clean_accuracy(network, self.validation_).value
             progress("hardening", 1, 1, accuracy_note(accuracy))
-            yield Candidate(CHANCE, GENTLEST, accuracy), network
+            yield Candidate(CHANCE, rate, accuracy), network
 
     def _tried(
         self, model: Model, received: float, progress: Progress, deadline: Deadline

@@ -10,6 +10,7 @@ from assay.errors import DataError
 from assay.models import clean_accuracy
 from assay.repair import Hardening, RepairSettings
 from assay.repair.hardening import GENTLEST
+from assay.repair.hardening import hardened as hardened_by
 from assay.repair.tampering import mixed, with_sticker
 from assay.runs import Deadline
 from repair.shapes_task import Trained, attack_success
@@ -66,6 +67,19 @@ def test_the_same_seed_gives_the_same_network_and_another_seed_another(bad_plain
 
     assert torch.equal(weights(1), weights(1))
     assert not torch.equal(weights(1), weights(2))
+
+
+def test_a_batch_may_be_smaller_than_what_is_done_to_it(bad_plain: Trained) -> None:
+    seen: list[int] = []
+
+    def counted(x: torch.Tensor, _: torch.Generator) -> torch.Tensor:
+        seen.append(len(x))
+        return x
+
+    few, settings = bad_plain.clean.take(4), RepairSettings(epochs=1, batch_size=2)
+    model = bad_plain.model.eval()
+    assert hardened_by(model, model, few, 0.001, settings, 0, [counted] * 5) is not None
+    assert set(seen) == {1}
 
 
 def test_a_deadline_that_has_passed_leaves_the_model_as_it_was(bad_plain: Trained) -> None:

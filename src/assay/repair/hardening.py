@@ -169,7 +169,7 @@ def _loss(
     device, n = network.mean.device, len(clean)
     cuts = [n * i // len(tamperings) for i in range(len(tamperings) + 1)]
     parts = zip(tamperings, pairwise(cuts), strict=True)
-    tampered = torch.cat([tamper(clean[start:stop], generator) for tamper, (start, stop) in parts])
+    tampered = torch.cat([tamper(clean[a:b], generator) for tamper, (a, b) in parts if a < b])
     mixtures = mixed(as_float(clean.numpy(), device), generator)
     with torch.no_grad():
         answers = received(mixtures).softmax(1)

@@ -78,7 +78,7 @@ def test_a_batch_may_be_smaller_than_what_is_done_to_it(bad_plain: Trained) -> N
 
     few, settings = bad_plain.clean.take(4), RepairSettings(epochs=1, batch_size=2)
     model = bad_plain.model.eval()
-    assert hardened_by(model, model, few, 0.001, settings, 0, [counted] * 5) is not None
+    assert hardened_by(model, model, few, 0.001, 40, settings, 0, [counted] * 5) is not None
     assert set(seen) == {1}
 
 

@@ -197,7 +197,7 @@ def test_only_fine_pruning_takes_a_trigger(bad_plain: Trained) -> None:
         repair(bad_plain.model, bad_plain.clean, "pruning", trigger=stamped)
 
 
-def test_of_pictures_that_come_in_groups_the_treatment_with_noise_takes_the_place_of_fine_pruning(
+def test_of_pictures_that_come_in_groups_hardening_takes_the_place_of_fine_pruning(
     bad_plain: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = RepairSettings(epochs=1, attempts=1)

@@ -35,6 +35,8 @@ def compose(nodes: Sequence[RealNode], picture: Shape) -> list[RealNode]:
     """
     sizes = shapes(nodes, picture)
     places = {i: terms for i in range(len(nodes)) if (terms := _terms(nodes, sizes, i))}
+    if not places:
+        return list(nodes)
     best, most = list(nodes), MAC_GROWTH * macs(nodes, picture)
     chosen: set[int] = set()
     for trial in (places.keys(), *({i} for i in places)):

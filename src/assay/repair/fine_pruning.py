@@ -12,12 +12,11 @@ little else is forgotten.
 
 from __future__ import annotations
 
-import copy
 from typing import Self
 
 from assay.data import Dataset
 from assay.models import Model
-from assay.repair.fine_tuning import Tuner
+from assay.repair.fine_tuning import Tuner, with_weights
 from assay.repair.pruning import Pruning
 from assay.repair.settings import RepairSettings, Stamp
 from assay.runs import NO_HURRY, Deadline, Progress, silent
@@ -60,6 +59,4 @@ class FinePruning:
 
     def apply(self, model: Model) -> Model:
         """A new model like `model` with the learnt weights."""
-        repaired = copy.deepcopy(model)
-        repaired.load_state_dict(self.network_.state_dict())
-        return repaired.eval()
+        return with_weights(model, self.network_)

@@ -14,7 +14,6 @@ then goes unseen on the validation split, and higher rates are not tried.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -25,11 +24,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from assay.data import Dataset, come_in_groups
-from assay.models import Model, as_float, clean_accuracy, seeded
-from assay.models.training import augment
-from assay.repair.fine_tuning import freeze_norms
+from assay.models import Model, as_float, clean_accuracy
+from assay.repair.fine_tuning import with_weights
+from assay.repair.retraining import retrained
 from assay.repair.settings import RepairSettings, accuracy_note, split
-from assay.repair.tampering import PASSES, mixed, noisy, random_batches, with_sticker
+from assay.repair.tampering import mixed, noisy, with_sticker
 from assay.runs import NO_HURRY, Deadline, Progress, silent
 
 GENTLEST = 0.005
@@ -91,7 +90,8 @@ class Hardening:
         self.chosen_: Tried | None = None
         rates = [GENTLEST * 2**i for i in range(1 if grouped else settings.attempts)]
         for i, rate in enumerate(rates, 1):
-            network = hardened(received, received, self.tuning_, rate, settings, self.seed, deadline=deadline)
+            steps = STEPS_AN_EPOCH * settings.epochs
+            network = hardened(received, received, self.tuning_, rate, steps, settings, self.seed, deadline=deadline)
             if network is None:
                 break
             self.tried_.append(Tried(rate, clean_accuracy(network, self.validation_).value))
@@ -112,9 +112,7 @@ class Hardening:
 
     def apply(self, model: Model) -> Model:
         """A new model like `model` with the learnt weights."""
-        hardened = copy.deepcopy(model)
-        hardened.load_state_dict(self.network_.state_dict())
-        return hardened.eval()
+        return with_weights(model, self.network_)
 
 
 def hardened(
@@ -122,6 +120,7 @@ def hardened(
     received: Model,
     tuning: Dataset,
     rate: float,
+    steps: int,
     settings: RepairSettings,
     seed: int,
     tamperings: Sequence[Tampering] = UNSEEN,
@@ -132,29 +131,15 @@ def hardened(
     Args:
         received: whose answers to mixtures are held.
         tuning: clean pictures with true labels.
-        rate: the learning rate of the first step.
+        rate: the learning rate of the first step of `steps`.
         tamperings: each is done to an equal part of every batch.
     """
-    made = copy.deepcopy(network).requires_grad_(True).to(memory_format=torch.channels_last)
-    optimiser = torch.optim.SGD(made.parameters(), rate, settings.momentum, weight_decay=settings.weight_decay)
-    generator = torch.Generator().manual_seed(seed)
-    x, y = torch.from_numpy(tuning.x), torch.from_numpy(tuning.y)
-    steps = min(STEPS_AN_EPOCH * settings.epochs, PASSES * math.ceil(len(y) / settings.batch_size))
-    falling = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 1 / steps, steps)
-    made.train()
-    if settings.freeze_norms:
-        freeze_norms(made)
-    with seeded(seed):  # dropout
-        for chosen in random_batches(len(y), settings.batch_size, steps, generator):
-            clean = augment(x[chosen], settings.augment, generator)
-            loss = _loss(made, received, clean, y[chosen], tamperings, generator)
-            if deadline.passed or not math.isfinite(loss.item()):
-                return None
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            falling.step()
-    return made.to(memory_format=torch.contiguous_format).eval()
+    holding = copy.deepcopy(received).eval()
+
+    def loss(made: Model, clean: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        return _loss(made, holding, clean, y, tamperings, generator)
+
+    return retrained(network, tuning, loss, rate, steps, settings, seed, falling=True, deadline=deadline)
 
 
 def _loss(

@@ -24,15 +24,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import Self
 
 import torch
+from torch import Tensor
 
 from assay.data import Dataset, come_in_groups
 from assay.errors import InputError
-from assay.models import Model, clean_accuracy, seeded
-from assay.models.training import augment
-from assay.repair.fine_tuning import freeze_norms, step
-from assay.repair.hardening import CHANCE, GENTLEST, STEPS_AN_EPOCH, hardened
+from assay.models import Model, clean_accuracy
+from assay.repair.fine_tuning import labelled_loss, with_weights
+from assay.repair.hardening import CHANCE, GENTLEST, hardened
+from assay.repair.retraining import retrained
 from assay.repair.settings import RepairSettings, accuracy_note, split
-from assay.repair.tampering import PASSES, noisy, random_batches
+from assay.repair.tampering import noisy
 from assay.runs import NO_HURRY, Deadline, Progress, silent
 
 
@@ -127,9 +128,7 @@ class NNoculation:
 
     def apply(self, model: Model) -> Model:
         """A new model like `model` with the learnt weights."""
-        treated = copy.deepcopy(model)
-        treated.load_state_dict(self.network_.state_dict())
-        return treated.eval()
+        return with_weights(model, self.network_)
 
     def _misfit(self, candidate: Candidate, received: float) -> float:
         """How far from the wanted drop; those that cost too much come last."""
@@ -139,10 +138,8 @@ class NNoculation:
     def _hardened(
         self, model: Model, received: float, progress: Progress, deadline: Deadline
     ) -> Iterator[tuple[Candidate, Model]]:
-        received_model = copy.deepcopy(model).eval()
-        settings = replace(self.settings, epochs=max(1, self.grid.steps // STEPS_AN_EPOCH))
-        rate = self.grid.held
-        network = hardened(received_model, received_model, self.tuning_, rate, settings, self.seed, deadline=deadline)
+        rate, steps = self.grid.held, self.grid.steps
+        network = hardened(model, model, self.tuning_, rate, steps, self.settings, self.seed, deadline=deadline)
         if network:
             accuracy = clean_accuracy(network, self.validation_).value
             progress("hardening", 1, 1, accuracy_note(accuracy))
@@ -171,19 +168,9 @@ class NNoculation:
 
     def _retrained(self, model: Model, chance: float, rate: float, deadline: Deadline) -> Model | None:
         """A copy trained on clean and noisy pictures; None if its loss or the time gave out."""
-        network = copy.deepcopy(model).requires_grad_(True).to(memory_format=torch.channels_last)
-        settings = self.settings
-        optimiser = torch.optim.SGD(network.parameters(), rate, settings.momentum, weight_decay=settings.weight_decay)
-        generator = torch.Generator().manual_seed(self.seed)
-        x, y = torch.from_numpy(self.tuning_.x), torch.from_numpy(self.tuning_.y)
-        steps = min(self.grid.steps, PASSES * math.ceil(len(y) / settings.batch_size))
-        network.train()
-        if settings.freeze_norms:
-            freeze_norms(network)
-        with seeded(self.seed):  # dropout
-            for chosen in random_batches(len(y), settings.batch_size, steps, generator):
-                clean = augment(x[chosen], settings.augment, generator)
-                both = torch.cat([clean, noisy(clean, chance, generator)])
-                if deadline.passed or not math.isfinite(step(network, both, y[chosen].repeat(2), optimiser)):
-                    return None
-        return network.to(memory_format=torch.contiguous_format).eval()
+
+        def loss(made: Model, clean: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+            return labelled_loss(made, torch.cat([clean, noisy(clean, chance, generator)]), y.repeat(2))
+
+        steps = self.grid.steps
+        return retrained(model, self.tuning_, loss, rate, steps, self.settings, self.seed, deadline=deadline)

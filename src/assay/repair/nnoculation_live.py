@@ -23,7 +23,7 @@ from assay.data import Dataset, come_in_groups
 from assay.models import Model, clean_accuracy, correct, predict
 from assay.repair.cyclegan import CycleGANSettings, Generator, train_cyclegan
 from assay.repair.fine_tuning import Tuner
-from assay.repair.hardening import UNSEEN, hardened
+from assay.repair.hardening import STEPS_AN_EPOCH, UNSEEN, hardened
 from assay.repair.settings import RepairSettings, split
 from assay.repair.tampering import noisy
 from assay.runs import NO_HURRY, Deadline, Progress, silent
@@ -184,8 +184,8 @@ def _hardened(
 ) -> tuple[Model, dict[str, object]]:
     """Hardened again, generators among what is done to pictures; at worst as it was treated."""
     stamping = [lambda x, _, g=g: torch.from_numpy(g.stamp(x.numpy())) for g in generators]
-    holding = copy.deepcopy(received).eval()
-    made = hardened(treated, holding, tuning, settings.lr, settings, seed, (*UNSEEN, *stamping), deadline)
+    steps, tamperings = STEPS_AN_EPOCH * settings.epochs, (*UNSEEN, *stamping)
+    made = hardened(treated, received, tuning, settings.lr, steps, settings, seed, tamperings, deadline)
     return made or copy.deepcopy(treated), {"lr_used": settings.lr, "cut_short": deadline.passed}
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
@@ -16,9 +13,6 @@ MIDDLE, SPREAD = 128.0, 0.4 * 128.0
 
 SMALLEST, LARGEST = 1 / 8, 1 / 4
 """A sticker's sides, of the picture's."""
-
-PASSES = 100
-"""At most, over the clean pictures: so few as two a class are learnt by heart long before 600 steps."""
 
 
 def noisy(x: Tensor, chance: float, generator: torch.Generator) -> Tensor:
@@ -52,13 +46,3 @@ def mixed(x: Tensor, generator: torch.Generator) -> Tensor:
     """Float pictures `n c h w`, each mixed with another of them, in any proportion."""
     share = torch.rand(len(x), 1, 1, 1, generator=generator).to(x)
     return share * x + (1 - share) * x[torch.randperm(len(x), generator=generator).to(x.device)]
-
-
-def random_batches(n: int, size: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Indices of `steps` batches of nearly equal size: all of the `n` in random order, then again."""
-    while True:
-        for chosen in torch.randperm(n, generator=generator).tensor_split(math.ceil(n / size)):
-            if steps <= 0:
-                return
-            steps -= 1
-            yield chosen

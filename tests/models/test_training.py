@@ -28,7 +28,7 @@ from assay.models import (
     training,
 )
 from assay.models.recipes import OTHERS
-from assay.models.training import augment, shift
+from assay.models.training import Optimiser, augment, shift
 
 SETTINGS = TrainSettings(epochs=3, batch_size=16, lr=0.05, augment="shift-flip", seed=4)
 
@@ -98,12 +98,13 @@ def test_what_is_trained_does_not_depend_on_the_global_generator() -> None:
     assert equal(*map(weights, models))
 
 
+@pytest.mark.parametrize("optimiser", ["sgd", "muon"])
 @pytest.mark.parametrize(("architecture", "step"), [("signs-net", 5), ("signs-net", 12), ("resnet20", 7)])
 def test_an_interrupted_run_goes_on_to_the_same_weights_bit_for_bit(
-    tmp_path: Path, architecture: str, step: int
+    tmp_path: Path, architecture: str, step: int, optimiser: Optimiser
 ) -> None:
     whole, halted, resumed = (fresh(architecture) for _ in range(3))
-    settings = replace(SETTINGS, epochs=3)  # of 4 steps each
+    settings = replace(SETTINGS, epochs=3, optimiser=optimiser)  # of 4 steps each
     history = train(whole, pictures(), settings)
     with pytest.raises(Stop):
         train(halted, pictures(), settings, checkpoint=tmp_path / "c.pt", tick=stop_at(step))
@@ -255,6 +256,7 @@ def test_progress_counts_every_step_and_says_loss_and_accuracy() -> None:
         {"weight_decay": -1.0},
         {"augment": "rotate"},
         {"label_smoothing": 1.0},
+        {"optimiser": "adam"},
         {"seed": -1},
         {"seed": 2**31},
     ],

@@ -22,8 +22,10 @@ from torch.nn import functional as F
 from assay.data import Dataset
 from assay.errors import DataError, InputError, ModelError
 from assay.models.checkpoint import Checkpoint, Part, run_digest
+from assay.models.optimising import muon, sgd
 
 Augment = Literal["none", "shift", "shift-flip"]
+Optimiser = Literal["sgd", "muon"]
 M = TypeVar("M", bound=nn.Module)
 MAX_SEED = 2**31 - 1
 Tick = Callable[[int, int, dict[str, float]], None]
@@ -43,6 +45,8 @@ class TrainSettings:
         augment: `shift` moves each picture by up to 2 pixels; `shift-flip` mirrors half of them as well.
         label_smoothing: in [0, 1).
         bfloat16: multiply in bfloat16 where the machine can, in half the time; weights and sums stay float32.
+        optimiser: `sgd`, or `muon` (`assay.models.optimising`), which makes more of few epochs; `lr` is then that of
+            convolutions.
         seed: of weights order, batches and augmentation.
     """
 
@@ -54,6 +58,7 @@ class TrainSettings:
     augment: Augment = "none"
     label_smoothing: float = 0.0
     bfloat16: bool = False
+    optimiser: Optimiser = "sgd"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -64,6 +69,7 @@ class TrainSettings:
             "a momentum between 0 and 1": 0 < self.momentum < 1,
             "a weight decay of 0 or more": 0 <= self.weight_decay < math.inf,
             f"an augmentation of {', '.join(get_args(Augment))}": self.augment in get_args(Augment),
+            f"an optimiser of {', '.join(get_args(Optimiser))}": self.optimiser in get_args(Optimiser),
             "a label smoothing from 0 to below 1": 0 <= self.label_smoothing < 1,
             f"a seed from 0 to {MAX_SEED}": 0 <= self.seed <= MAX_SEED,
         }
@@ -216,13 +222,16 @@ class _Run:
         self.steps = steps_an_epoch(len(data), settings)
         self.device = next(model.parameters()).device
         self.short = settings.bfloat16 and (self.device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported())
-        self.optimiser = torch.optim.SGD(
-            model.parameters(), settings.lr, settings.momentum, weight_decay=settings.weight_decay, nesterov=True
-        )
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimiser, settings.lr, settings.epochs * self.steps, pct_start=0.2, cycle_momentum=False
-        )
-        self.parts: dict[str, Part] = {"model": model, "optimiser": self.optimiser, "schedule": self.schedule}
+        self.optimisers = _optimisers(model, settings)
+        self.schedules = [
+            torch.optim.lr_scheduler.OneCycleLR(
+                o, [g["lr"] for g in o.param_groups], settings.epochs * self.steps, pct_start=0.2, cycle_momentum=False
+            )
+            for o in self.optimisers
+        ]
+        self.parts: dict[str, Part] = {"model": model}
+        self.parts |= {f"optimiser {i}": o for i, o in enumerate(self.optimisers)}
+        self.parts |= {f"schedule {i}": s for i, s in enumerate(self.schedules)}
 
     def epoch(self, number: int) -> Epoch:
         """One pass over the data, in an order that depends on seed and number alone."""
@@ -260,11 +269,18 @@ class _Run:
                 f"this network cannot learn from a batch of {len(images)}: {error}; choose another batch size"
             ) from error
         loss = self.loss(images, logits, labels)
-        self.optimiser.zero_grad(set_to_none=True)
+        for optimiser in self.optimisers:
+            optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
-        self.optimiser.step()
-        self.schedule.step()
+        for optimiser, schedule in zip(self.optimisers, self.schedules, strict=True):
+            optimiser.step()
+            schedule.step()
         return loss.item(), int((logits.argmax(1) == labels).sum())
+
+
+def _optimisers(model: nn.Module, settings: TrainSettings) -> list[torch.optim.Optimizer]:
+    rates = (settings.lr, settings.momentum, settings.weight_decay)
+    return muon(model, *rates) if settings.optimiser == "muon" else [sgd(list(model.parameters()), *rates)]
 
 
 def fresh_weights(seed: int, make: Callable[[], M]) -> M:

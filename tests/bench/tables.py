@@ -15,6 +15,7 @@ from assay.bench import (
     Table,
     classic,
     cryptonas,
+    cryptonas_timing,
     estimates,
     fuzzing,
     guard_floods,
@@ -154,6 +155,8 @@ def made_up(job: Job) -> dict[str, Any]:
     if job.function is cryptonas.trained:
         return {"clean": [800, 1000], "relus": job.settings["budget"], "macs": 10**7, "squares": 0, "parameters": 10**5,
                 "arguments": {}}  # fmt: skip
+    if job.function is cryptonas_timing.timed_in_turn:
+        return {"online_s": [{"network": n, "budget": b, "seconds": [b / 1e5]} for n, b in job.settings["networks"]]}
     if job.function is cryptonas.online:
         return {"predicted": None, "measured": {"online_s": job.settings["budget"] / 1e5}, "agreement": 0.99}
     if job.function is fuzzing.fuzz_receipts:

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from assay.bench import TABLES, cryptonas, make
-from assay.bench.cryptonas import BASELINES, BUDGETS, Wanted, jobs, network, online, rows, squared, trained
+from assay.bench.cryptonas import Wanted, jobs, online, rows, trained
+from assay.bench.cryptonas_networks import BASELINES, BUDGETS, OURS, network, squared
+from assay.bench.cryptonas_timing import timed_in_turn, which
 from assay.bench.table import Job
 from assay.data import Dataset
 from assay.runs import run_job
@@ -22,7 +24,7 @@ def cifar_like() -> Dataset:
     return Dataset(x, np.arange(40) % 10, tuple("0123456789"), "cifar10")
 
 
-@pytest.mark.parametrize("name", ["cnet1-balanced", *BASELINES])
+@pytest.mark.parametrize("name", ["cnet1-balanced", "three-layers", *BASELINES])
 @pytest.mark.parametrize("budget", BUDGETS)
 def test_the_network_of_a_row_is_within_its_budget(name: str, budget: int) -> None:
     made = network(name, budget, cifar_like())
@@ -59,18 +61,50 @@ def test_fewer_relus_compares_only_with_ours_that_are_no_less_accurate() -> None
     assert ratios["resnet32"] is None
 
 
-def timed(name: str, seconds: float) -> tuple[Job, dict[str, Any]]:
-    return Job(online, done(name, 1, 0)[0].settings), {"measured": {"online_s": seconds}}
+def timed(**seconds: list[float]) -> tuple[Job, dict[str, Any]]:
+    found = [{"network": name.replace("_", "-"), "budget": 25_000, "seconds": s} for name, s in seconds.items()]
+    return Job(timed_in_turn, {"dataset": "cifar10", "networks": []}), {"online_s": found}
 
 
 def test_the_lead_at_equal_latency_is_over_those_that_answer_no_sooner_than_ours() -> None:
-    ours = [done("cnet1-balanced", 1, 70), timed("cnet1-balanced", 0.2)]
-    slower, faster = (
-        [done("resnet20", 1, 65), timed("resnet20", 0.3)],
-        [done("resnet32", 1, 60), timed("resnet32", 0.1)],
-    )
-    leads = {row["network"]: row.get("no_slower_lead_by_points") for row in rows([*ours, *slower, *faster])}
-    assert leads["resnet20"] == pytest.approx(0.05) and leads["resnet32"] is None
+    trainings = [done("cnet1-balanced", 1, 70), done("resnet20", 1, 65), done("resnet32", 1, 60)]
+    together = timed(cnet1_balanced=[0.2, 0.2, 9.0], resnet20=[0.1, 0.3, 0.3], resnet32=[0.1])
+    shown = {row["network"]: row for row in rows([*trainings, together])}
+    assert shown["resnet20"]["no_slower_lead_by_points"] == pytest.approx(0.05)
+    assert shown["resnet32"]["no_slower_lead_by_points"] is None
+    assert shown["resnet20"]["online_ratio"] == pytest.approx(1.5)
+
+
+def test_a_linearised_network_is_timed_as_it_was_trained() -> None:
+    job, _ = done("resnet20-gates", 1, 80)
+    shown = rows([(job, result(80, 25_000)), (Job(online, job.settings), {"measured": {"online_s": 0.4}})])
+    assert [row["online_s"] for row in shown] == [0.4]
+
+
+def test_a_network_is_compared_only_with_ours_of_the_same_training() -> None:
+    job, _ = done("cnet1-balanced", 1, 90)
+    with_muon = Job(trained, {**job.settings, "optimiser": "muon"})
+    shown = rows([done("cnet1-balanced", 1, 70), (with_muon, result(90, 25_000)), done("resnet20", 1, 65)])
+    assert [row["training"] for row in shown] == ["12 x 45,000", "12 x 45,000, Muon", "12 x 45,000"]
+    assert shown[-1]["accuracy_lead_by_points"] == pytest.approx(0.05)
+
+
+def test_two_processes_time_each_network_in_turn_with_fresh_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    from assay.bench import cryptonas_timing
+
+    monkeypatch.setattr(cryptonas_timing, "load_data", lambda name, split: cifar_like())
+    order: list[str] = []
+
+    def measured(file: Path, pictures: Any) -> dict[str, float]:
+        order.append(file.name)
+        return {"online_s": float(len(order))}
+
+    monkeypatch.setattr(cryptonas_timing, "measured", measured)
+    pairs = [["three-layers", 1_000], ["minionn7", 25_000]]
+    found = timed_in_turn({"dataset": "cifar10", "networks": pairs})["online_s"]
+    assert order == ["0.assay", "1.assay"] * 3
+    assert found[1] == {"network": "minionn7", "budget": 25_000, "seconds": [2.0, 4.0, 6.0]}
+    assert {name for name, _ in which()} == {*OURS, *BASELINES} - {"searched"}
 
 
 def test_a_linearised_network_stands_beside_the_narrowed_one() -> None:
@@ -102,9 +136,9 @@ def test_the_table_so_far_runs_nothing_and_holds_what_was_done(tmp_path: Path, m
 
 def test_every_training_is_asked_for_with_two_seeds_and_equal_epochs() -> None:
     wanted = [Wanted(**job.settings) for job in jobs(quick=False) if job.function is trained]
-    for name in (*cryptonas.OURS, *BASELINES):
+    for name in (*OURS, *BASELINES):
         for budget in BUDGETS:
             mine = [w for w in wanted if (w.network, w.budget, w.pictures) == (name, budget, 0)]
             assert len({w.seed for w in mine}) >= 2
-            assert {w.epochs for w in mine if not w.pictures} == {cryptonas.EPOCHS}
-    assert {job.function for job in jobs(quick=False)} == {trained, online}
+            assert {w.epochs for w in mine if w.optimiser == "sgd"} == {cryptonas.EPOCHS}
+    assert {job.function for job in jobs(quick=False)} == {trained, timed_in_turn, online}

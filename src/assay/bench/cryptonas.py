@@ -7,39 +7,27 @@ what has been done, with its n.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 import msgspec
 
+from assay.bench.cryptonas_networks import BASELINES, BUDGETS, LINEARISED, MOST_MACS, OURS, SMALLER, network
+from assay.bench.cryptonas_timing import timed_in_turn, which
 from assay.bench.table import Job, Results, Row, Table, spread
 from assay.bench.zoo import cache_folder
 from assay.data import Dataset, normalisation
 from assay.data import load as load_data
-from assay.errors import InputError
 from assay.models import Model, ModelSpec, Rate, TrainSettings, build, clean_accuracy, fresh_weights, save, train
 from assay.models import load as load_model
-from assay.models.cnet import RELEASED
 from assay.models.training import Optimiser
-from assay.runs import NO_HURRY
 from assay.search import count
-from assay.search.controller import SAMPLERS
 from assay.search.linearising import linearise
-from assay.search.scale import Scaled, narrow, scale
-from assay.search.searching import try_skeleton, validation
-from assay.search.space import Space
-from assay.search.study import Study, Trying, run_study
-from assay.search.supernet import build_supernet, train_supernet
-
-BUDGETS = (25_000, 50_000, 100_000)
-
-SMALLER = (12_500, 16_000)
-"""Of ours as well: what is as accurate as a baseline may be much smaller than it."""
 
 SEEDS = (1, 2)
 EPOCHS, TUNING = 16, 6
@@ -51,66 +39,11 @@ MUON_EPOCHS = 14
 """A step of Muon takes a fifth longer than one of SGD: these epochs of the network of 50,000 ReLUs take as long as 16
 of SGD."""
 
-MOST_MACS = 130_000_000
-
-OURS = ("cnet1-balanced", "searched")
-BASELINES = ("resnet20", "resnet32", "minionn7", "minionn7-squares")
-LINEARISED = ("resnet20-sensitivity", "resnet20-gates")
-
 RECIPE = TrainSettings(EPOCHS, 128, 0.2, augment="shift-flip", label_smoothing=0.1, bfloat16=True)
 """Of every network in the table that is trained by SGD."""
 
 MUON = replace(RECIPE, epochs=MUON_EPOCHS, batch_size=256, lr=0.1, optimiser="muon")
 """Of those that show what Muon brings."""
-
-Picture = tuple[int, int, int]
-
-
-def squared(budget: int, picture: Picture, classes: int) -> Scaled:
-    """MiniONN's network with as many squares, from the first activation, as the budget asks for (Delphi)."""
-    from assay.search import count_architecture
-
-    for squares in range(8):
-        counted = count_architecture("minionn7", picture, classes, squares=squares)
-        if counted.relus <= budget:
-            return Scaled("minionn7", {"squares": squares}, counted.relus, counted.macs, counted.parameters)
-    raise InputError(f"no budget of {budget} is met by squares")  # 7 squares leave no ReLU
-
-
-def network(name: str, budget: int, data: Dataset) -> Scaled:
-    """The network of a row, within its budget."""
-    picture, classes = data.image_shape, data.classes
-    if name == "cnet1-balanced":
-        return scale(RELEASED["cnet1"].cifar10, budget, picture, classes, MOST_MACS)
-    if name == "searched":
-        return scale(searched_skeleton(data.name), budget, picture, classes, MOST_MACS)
-    if name == "minionn7-squares":
-        return squared(budget, picture, classes)
-    return narrow(name, budget, picture, classes)
-
-
-SUPERNET_STEPS, TRIALS, SEARCH_SEED = 2000, 40, 1
-
-
-def searched_skeleton(data: str) -> str:
-    """The best skeleton of one search, kept in the user's cache; interrupted, it goes on.
-
-    Cost: about 20 minutes of one core.
-    """
-    folder = cache_folder() / "cryptonas" / f"search-{data}-{SUPERNET_STEPS}-{TRIALS}"
-    space = Space()
-    study = Study(space, folder / "journal.jsonl", f"{data} {SUPERNET_STEPS} {SEARCH_SEED}")
-    if len(study.trials) < TRIALS * len(SAMPLERS):
-        _, rest = validation(load_data(data, "train"), SEARCH_SEED)
-        supernet, file = build_supernet(space, rest, SEARCH_SEED), folder / "supernet.pt"
-        train_supernet(supernet, space, rest, SUPERNET_STEPS, SEARCH_SEED, file, NO_HURRY, RECIPE.augment)
-        common = {"data": data, "depth": space.depth, "supernet": str(file), "seed": SEARCH_SEED}
-        trying = Trying(try_skeleton, lambda skeleton: {**common, "skeleton": skeleton})
-        samplers = [make(space, SEARCH_SEED) for make in SAMPLERS.values()]
-        run_study(study, samplers, TRIALS, trying, lambda: ThreadPoolExecutor(1))
-    best = study.best()
-    assert best is not None
-    return best.skeleton
 
 
 class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -222,43 +155,53 @@ def _wanted(quick: bool) -> list[Wanted]:
         return few
     names = (*OURS, *BASELINES)
     rows = [Wanted(name, budget, seed) for seed in SEEDS for budget in BUDGETS for name in names]
-    rows += [Wanted(name, budget, seed) for seed in SEEDS for budget in SMALLER for name in OURS]
+    rows += [Wanted(name, budget, seed) for seed in SEEDS for name in SMALLER for budget in SMALLER[name]]
     rows += [Wanted(name, budget, seed) for seed in SEEDS for budget in BUDGETS[:2] for name in LINEARISED]
     budget, epochs = LONGER
-    return [*rows, Wanted(OURS[0], budget, SEEDS[0], epochs), *few]
+    rows.append(Wanted(OURS[0], budget, SEEDS[0], epochs))
+    rows += [Wanted(name, 50_000, 1, MUON_EPOCHS, optimiser="muon") for name in (OURS[0], *BASELINES)]
+    return [*rows, *few]
 
 
 def jobs(quick: bool) -> list[Job]:
     """Every training, the headline pairs of the first seed first; then every timing."""
-    wanted = [msgspec.to_builtins(w) for w in _wanted(quick)]
-    return [Job(trained, w) for w in wanted] + ([] if quick else [Job(online, w) for w in wanted if not w["pictures"]])
+    wanted = _wanted(quick)
+    trainings = [Job(trained, msgspec.to_builtins(w)) for w in wanted]
+    if quick:
+        return trainings
+    linearised = [Job(online, msgspec.to_builtins(w)) for w in wanted if w.network in LINEARISED and not w.pictures]
+    together = Job(timed_in_turn, {"dataset": "cifar10", "networks": [list(pair) for pair in which()]})
+    return [*trainings, together, *linearised]
 
 
-Key = tuple[str, int, int, int]
-"""Network, budget, epochs, pictures (0: all)."""
+Key = tuple[str, int, int, int, Optimiser]
+"""Network, budget, epochs, pictures (0: all), optimiser."""
 
 Found = dict[Key, dict[int, dict[str, Any]]]
 """Results of trainings by seed."""
 
-Timed = dict[Key, list[float]]
+Timed = dict[tuple[str, int], float]
+"""Median seconds online, by network and budget."""
 
 
 def rows(results: Results) -> list[Row]:
     """A row a network, budget and training: means over the seeds that have been run, beside ours trained alike."""
     found: Found = defaultdict(dict)
-    timed: Timed = defaultdict(list)
+    timed: Timed = {}
     for job, result in results:
+        if job.function is timed_in_turn:
+            timed |= {(r["network"], r["budget"]): median(r["seconds"]) for r in result["online_s"]}
+            continue
         w = msgspec.convert(job.settings, Wanted)
-        key = (w.network, w.budget, w.epochs, w.pictures)
         if job.function is trained:
-            found[key][w.seed] = result
+            found[w.network, w.budget, w.epochs, w.pictures, w.optimiser][w.seed] = result
         elif result["measured"]:
-            timed[key].append(result["measured"]["online_s"])
+            timed[w.network, w.budget] = result["measured"]["online_s"]
     return [_row(key, found, timed) for key in found]
 
 
 def _row(key: Key, found: Found, timed: Timed) -> Row:
-    name, budget, epochs, pictures = key
+    name, budget, epochs, pictures, optimiser = key
     by_seed = found[key]
     first = next(iter(by_seed.values()))
     row: Row = {
@@ -268,19 +211,19 @@ def _row(key: Key, found: Found, timed: Timed) -> Row:
         "macs": first["macs"],
         "parameters": first["parameters"],
         "arguments": first["arguments"],
-        "training": f"{epochs} x {pictures or 45_000:,}",
+        "training": f"{epochs} x {pictures or 45_000:,}" + (", Muon" if optimiser == "muon" else ""),
         "seed": sorted(by_seed),
         "n": len(by_seed),
         "accuracy": _accuracy(by_seed),
         "accuracy_interval": spread(Rate(*r["clean"]) for r in by_seed.values()),
-        "online_s": mean(timed[key]) if key in timed else None,
+        "online_s": timed.get((name, budget)),
     }
     if name not in OURS:
         ours = [k for k in found if k[0] in OURS and k[2:] == key[2:]]
-        fast = [k for k in ours if k in timed and mean(timed[k]) <= (row["online_s"] or 0)]
+        fast = [k for k in ours if timed.get(k[:2], math.inf) <= (row["online_s"] or 0)]
         enough = [k for k in ours if _accuracy(found[k]) >= row["accuracy"]]
         sizes = [next(iter(found[k].values()))["relus"] for k in enough]
-        seconds = [mean(timed[k]) for k in enough if k in timed]
+        seconds = [timed[k[:2]] for k in enough if k[:2] in timed]
         row["accuracy_lead_by_points"] = _lead(found[key], [found[k] for k in ours if k[1] == budget])
         row["no_slower_lead_by_points"] = _lead(found[key], [found[k] for k in fast])
         row["relus_ratio"] = first["relus"] / min(sizes) if sizes else None
@@ -307,7 +250,7 @@ def figures(results: Results) -> dict[str, str]:
     """Accuracy against ReLUs, and seconds online against ReLUs with the straight line through them."""
     from assay.bench.figures import budget_scatter, latency_line
 
-    shown: Sequence[Row] = [row for row in rows(results) if row["training"].startswith(f"{EPOCHS} x")]
+    shown: Sequence[Row] = [row for row in rows(results) if row["training"] == f"{EPOCHS} x 45,000"]
     drawn = {"cryptonas": budget_scatter(shown, OURS)} if shown else {}
     timed = [(r["relus"], r["online_s"]) for r in shown if r["online_s"] is not None]
     return drawn | ({"cryptonas-latency": latency_line(timed)} if len({relus for relus, _ in timed}) > 2 else {})
@@ -333,14 +276,16 @@ CRYPTONAS = Table(
         "online_ratio": "online of this / of ours no less accurate",
     },
     "The CIFAR-10 copy is JPEG of quality 75: accuracies are not comparable with published ones. All networks are "
-    f"trained alike, {EPOCHS} epochs of 45,000 pictures, one-cycle SGD, label smoothing (but for one that shows what "
-    f"more epochs of fewer multiplications bring, and is compared with none); of a linearised one, the last "
-    f"{TUNING} of these tune it after ReLUs were taken from a ResNet-20 of usual width. Ours: `searched` is the best "
-    "skeleton of a search, `cnet1-balanced` the released CNet1's, both at the width that the budget and "
-    f"{MOST_MACS // 10**6} M multiplications allow. Narrowed networks have all layers narrowed alike; squares stand "
-    "for MiniONN's first activations as in Delphi. Means over the seeds that have been run, in brackets the outer ends "
-    "of their 95 % intervals; every pair is shown, also where ours loses. Multiplications are those of the network as "
-    "trained; online it is measured as `compile` makes it, of one seed, the median of three inferences.",
+    f"trained alike, {EPOCHS} epochs of 45,000 pictures, one-cycle SGD, label smoothing; a row whose training differs "
+    f"is compared only with rows of that training. Of a linearised one, the last {TUNING} of these tune it after ReLUs "
+    "were taken from a ResNet-20 of usual width. Ours: `searched` is the best skeleton of a search, `cnet1-balanced` "
+    "the released CNet1's, `three-layers` the shallowest skeleton (two 5x5 layers and one 3x3), all at the width that "
+    f"the budget and {MOST_MACS // 10**6} M multiplications allow. Narrowed networks have all layers narrowed alike; "
+    "squares stand for MiniONN's first activations as in Delphi. Means over the seeds that have been run, in brackets "
+    "the outer ends of their 95 % intervals; every pair is shown, also where ours loses. Multiplications are those of "
+    "the network as trained. Online: all networks in one run, in turn, as `compile` makes them, between two processes "
+    "of one machine; the median of three rounds, each the median of three inferences. What an inference takes depends "
+    "on shapes, so the weights in that run are fresh ones; the linearised ones were timed as trained, on another day.",
     figures,
-    timed=(online,),
+    timed=(online, timed_in_turn),
 )

@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import msgspec
 import torch
-from torch.nn import functional as F
 
 from assay.data import Dataset, load, normalisation
 from assay.errors import BudgetError, InputError
@@ -310,22 +310,23 @@ class _Maker:
         usual = recipe(self.training.name)[1]
         smoothing = 0.1 if usual.augment == "shift-flip" else 0.0
         return replace(
-            usual, epochs=epochs, lr=min(usual.lr, 0.2), batch_size=128, label_smoothing=smoothing,
+            usual, epochs=epochs, lr=0.1, batch_size=256, label_smoothing=smoothing, optimiser="muon",
             seed=self.settings.seed,
         )  # fmt: skip
 
     def _planned(self, budget: int) -> _Plan:
         """The best skeleton that fits, and as many epochs as the time allows; of fewer pictures if not even one."""
         trial, scaled = self._fitting(budget)
-        rules = self._recipe(1)
-        model = fresh_weights(self.settings.seed, lambda: build(self._spec(scaled.architecture, scaled.arguments)))
-        step_s = _step_seconds(model, self.training, rules)
-        steps = 0.9 * self.deadline.left / step_s
-        epoch = steps_an_epoch(len(self.training), rules)
-        epochs = self.settings.epochs or max(1, min(MOST_EPOCHS, int(steps / epoch)))
-        pictures = len(self.training)
-        if self.settings.epochs is None and steps < epoch:
-            pictures = max(int(steps) * rules.batch_size, min(2 * rules.batch_size, pictures))
+        epochs, pictures = self.settings.epochs, len(self.training)
+        if epochs is None:
+            rules = self._recipe(1)
+            model = fresh_weights(self.settings.seed, lambda: build(self._spec(scaled.architecture, scaled.arguments)))
+            step_s = _step_seconds(model, self.training, rules)
+            steps = 0.9 * self.deadline.left / step_s
+            epoch = steps_an_epoch(pictures, rules)
+            epochs = max(1, min(MOST_EPOCHS, int(steps / epoch)))
+            if steps < epoch:
+                pictures = max(int(steps) * rules.batch_size, min(2 * rules.batch_size, pictures))
         return _Plan(trial.skeleton, trial.sampler, scaled.architecture, scaled.arguments, epochs, pictures)
 
     def _fitting(self, budget: int) -> tuple[Any, Scaled]:
@@ -346,19 +347,14 @@ class _TimeUp(Exception):
 
 
 def _step_seconds(model: Model, data: Dataset, settings: TrainSettings) -> float:
-    """Of one training step; the weights and norms are those of a model that is thrown away.
+    """Of one training step; the model is thrown away.
 
     The first steps also make the kernels, so they are not counted: a training of few epochs would be planned too short.
     """
-    x = torch.from_numpy(data.x[: settings.batch_size]).float().div_(255)
-    y = torch.from_numpy(data.y[: settings.batch_size])
-    model.train().to(memory_format=torch.channels_last)
-    times = []
-    for _ in range(WARMING + 5):
-        begun = time.monotonic()
-        torch.autograd.backward(F.cross_entropy(model(x.contiguous(memory_format=torch.channels_last)), y))
-        times.append(time.monotonic() - begun)
-    return 1.15 * median(times[WARMING:])  # augmentation and the optimiser's step
+    moments: list[float] = []
+    batch = data.take(settings.batch_size)  # a step is an epoch of it
+    train(model, batch, replace(settings, epochs=WARMING + 5), tick=lambda *_: moments.append(time.monotonic()))
+    return median(after - before for before, after in pairwise(moments[WARMING - 1 :]))
 
 
 def _measured(

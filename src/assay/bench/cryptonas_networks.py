@@ -1,0 +1,87 @@
+"""The networks of CryptoNAS's table: ours, at the width that a budget allows, and the baselines of its time."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from assay.bench.zoo import cache_folder
+from assay.data import Dataset
+from assay.data import load as load_data
+from assay.errors import InputError
+from assay.models.cnet import RELEASED
+from assay.runs import NO_HURRY
+from assay.search.controller import SAMPLERS
+from assay.search.scale import Scaled, narrow, scale
+from assay.search.searching import try_skeleton, validation
+from assay.search.space import Space
+from assay.search.study import Study, Trying, run_study
+from assay.search.supernet import build_supernet, train_supernet
+
+BUDGETS = (25_000, 50_000, 100_000)
+
+SMALLER = {"cnet1-balanced": (6_000, 12_500, 16_000), "three-layers": (6_000, 12_500)}
+"""Of ours as well: what is as accurate as a baseline may be much smaller than it."""
+
+MOST_MACS = 130_000_000
+
+THREE_LAYERS = "2 2:0 0:00"
+"""The fewest layers of a skeleton, and so the fewest rounds of messages; the 5x5 convolutions widen what the last sees.
+Chosen among five of three and four layers on training pictures that none of them had learnt from."""
+
+OURS = ("cnet1-balanced", "three-layers", "searched")
+BASELINES = ("resnet20", "resnet32", "minionn7", "minionn7-squares")
+LINEARISED = ("resnet20-sensitivity", "resnet20-gates")
+
+Picture = tuple[int, int, int]
+
+
+def squared(budget: int, picture: Picture, classes: int) -> Scaled:
+    """MiniONN's network with as many squares, from the first activation, as the budget asks for (Delphi)."""
+    from assay.search import count_architecture
+
+    for squares in range(8):
+        counted = count_architecture("minionn7", picture, classes, squares=squares)
+        if counted.relus <= budget:
+            return Scaled("minionn7", {"squares": squares}, counted.relus, counted.macs, counted.parameters)
+    raise InputError(f"no budget of {budget} is met by squares")  # 7 squares leave no ReLU
+
+
+def network(name: str, budget: int, data: Dataset) -> Scaled:
+    """The network of a row, within its budget."""
+    picture, classes = data.image_shape, data.classes
+    if name in OURS:
+        return scale(skeleton(name, data.name), budget, picture, classes, MOST_MACS)
+    if name == "minionn7-squares":
+        return squared(budget, picture, classes)
+    return narrow(name, budget, picture, classes)
+
+
+def skeleton(name: str, data: str) -> str:
+    """Of a network of ours."""
+    if name == "three-layers":
+        return THREE_LAYERS
+    return searched_skeleton(data) if name == "searched" else RELEASED["cnet1"].cifar10
+
+
+SUPERNET_STEPS, TRIALS, SEARCH_SEED = 2000, 40, 1
+
+
+def searched_skeleton(data: str) -> str:
+    """The best skeleton of one search, kept in the user's cache; interrupted, it goes on.
+
+    Cost: about 20 minutes of one core.
+    """
+    folder = cache_folder() / "cryptonas" / f"search-{data}-{SUPERNET_STEPS}-{TRIALS}"
+    space = Space()
+    study = Study(space, folder / "journal.jsonl", f"{data} {SUPERNET_STEPS} {SEARCH_SEED}")
+    if len(study.trials) < TRIALS * len(SAMPLERS):
+        _, rest = validation(load_data(data, "train"), SEARCH_SEED)
+        supernet, file = build_supernet(space, rest, SEARCH_SEED), folder / "supernet.pt"
+        train_supernet(supernet, space, rest, SUPERNET_STEPS, SEARCH_SEED, file, NO_HURRY, "shift-flip")
+        common = {"data": data, "depth": space.depth, "supernet": str(file), "seed": SEARCH_SEED}
+        trying = Trying(try_skeleton, lambda skeleton: {**common, "skeleton": skeleton})
+        samplers = [make(space, SEARCH_SEED) for make in SAMPLERS.values()]
+        run_study(study, samplers, TRIALS, trying, lambda: ThreadPoolExecutor(1))
+    best = study.best()
+    assert best is not None
+    return best.skeleton

@@ -47,6 +47,16 @@ def test_a_network_is_trained_on_the_users_pictures_and_can_be_opened(own: Path,
     assert [line["epoch"] for line in lines[:-1]] == list(range(1, 9)) and lines[-1]["training_accuracy"] > 0.8
 
 
+@pytest.mark.parametrize(("rate", "used"), [((), 0.1), (("--lr", "0.03"), 0.03)])
+def test_muon_trains_at_a_rate_of_its_own_unless_one_is_given(
+    own: Path, capsys: Capture, rate: tuple[str, ...], used: float
+) -> None:
+    said, _ = train(capsys, own, "--epochs", "8", "--optimiser", "muon", *rate)
+    assert said["training_accuracy"] > 0.8
+    held = json.loads((own.parent / "run" / "run.json").read_bytes())["settings"]["training"]
+    assert (held["optimiser"], held["lr"]) == ("muon", used)
+
+
 def test_a_network_of_squares_is_trained_as_the_field_needs_it(
     own: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ from assay.data import Dataset, normalisation
 from assay.data import load as load_data
 from assay.models import Model, ModelSpec, Rate, TrainSettings, build, clean_accuracy, fresh_weights, save, train
 from assay.models import load as load_model
+from assay.models.optimising import USUAL_RATE
 from assay.models.training import Optimiser
 from assay.search import count
 from assay.search.linearising import linearise
@@ -42,7 +43,7 @@ of SGD."""
 RECIPE = TrainSettings(EPOCHS, 128, 0.2, augment="shift-flip", label_smoothing=0.1, bfloat16=True)
 """Of every network in the table that is trained by SGD."""
 
-MUON = replace(RECIPE, epochs=MUON_EPOCHS, batch_size=256, lr=0.1, optimiser="muon")
+MUON = replace(RECIPE, epochs=MUON_EPOCHS, batch_size=256, lr=USUAL_RATE, optimiser="muon")
 """Of those that show what Muon brings."""
 
 

@@ -57,9 +57,7 @@ def _models(quick: bool) -> list[ZooModel]:
 
 def _jobs(quick: bool) -> list[Job]:
     models = _models(quick)
-    tunings = [
-        Job.of(zoo.repaired, m, method=d) for m in models for d in ("fine-tuning", "fine-pruning") if m.data != "orl"
-    ]
+    tunings = [Job.of(zoo.repaired, m, method=d) for m in models for d in ("fine-tuning", "fine-pruning")]
     return [Job.of(treated, m) for m in models] + [Job.of(inoculated, m) for m in models] + tunings
 
 

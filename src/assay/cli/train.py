@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from assay.cli.console import COMMON, Common, Outcome, progress, rate_json
 
@@ -16,6 +16,7 @@ def train(
     epochs: int | None = None,
     lr: float | None = None,
     batch_size: int | None = None,
+    optimiser: Literal["sgd", "muon"] = "sgd",
     download: bool = False,
     common: Common = COMMON,
 ) -> Outcome:
@@ -33,9 +34,11 @@ def train(
     epochs
         Passes over the data.
     lr
-        Highest learning rate.
+        Highest learning rate; by default the one that suits the data, or 0.1 for Muon.
     batch_size
         Pictures a step.
+    optimiser
+        SGD, or Muon, which makes more of few epochs.
     download
         Fetch the official data set if it is not here.
     """
@@ -46,16 +49,18 @@ def train(
     from assay.integer.classic_training import train_safetynet
     from assay.models import Epoch, build, clean_accuracy, fresh_weights, recipe, save, spec_for
     from assay.models import train as fit
+    from assay.models.optimising import USUAL_RATE
     from assay.runs import Run, main_command
 
     common.use_threads()
     training = load(data, "train", download=download)
     require_clean(training, at_least=1)
     spec = spec_for(training, arch)
-    asked: dict[str, Any] = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "seed": common.seed}
+    rate = lr if lr is not None or optimiser == "sgd" else USUAL_RATE
+    asked: dict[str, Any] = {"epochs": epochs, "lr": rate, "batch_size": batch_size, "seed": common.seed}
     given = {name: value for name, value in asked.items() if value is not None}
     classic = CLASSIC.get(spec.architecture)
-    settings = replace(classic.real if classic else recipe(data, arch)[1], **given)
+    settings = replace(classic.real if classic else recipe(data, arch)[1], optimiser=optimiser, **given)
     out = common.out or Path("runs") / f"train-{Path(data).stem}-{spec.architecture.replace(':', '-')}"
     run = Run(out, main_command(), {"data": data, "arch": spec.architecture, "training": settings}, common.seed)
     history: list[Epoch] = []

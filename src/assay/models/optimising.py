@@ -1,8 +1,8 @@
 """What moves the weights: SGD, or Muon for the weights that are matrices.
 
 Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024). A step of a weight matrix is
-made orthogonal, so that directions in which the gradient is small are learnt as fast as those in which it is large. On
-the CIFAR-10 copy a small network reaches in four epochs what takes SGD six or more.
+made orthogonal, so that directions in which the gradient is small are learnt as fast as those in which it is large.
+The fewer the epochs, the more that brings: `assay bench cryptonas` has a network trained both ways.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+USUAL_RATE = 0.1
+"""Highest learning rate of convolutions. Of 0.02, 0.05 and 0.1 the best on CIFAR-10 pictures held out from training."""
+
 MATRIX_STEPS = 3
-"""Newton-Schulz steps: with the usual five a training step takes a fifth longer, and learns no better."""
+"""Newton-Schulz steps, of the usual five: a step of training is then a tenth to a fifth longer than with SGD."""
 
 OTHERS_SHARE = 0.5
 """Learning rate of what is no matrix (biases, batch norms), and of dense layers, beside that of convolutions."""

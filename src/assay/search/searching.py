@@ -35,6 +35,7 @@ from assay.models import (
     train,
 )
 from assay.models import load as load_model
+from assay.models.optimising import USUAL_RATE
 from assay.models.training import Epoch, steps_an_epoch
 from assay.runs import Deadline, Progress, silent, to_json, write_atomically
 from assay.search.controller import SAMPLERS
@@ -310,7 +311,7 @@ class _Maker:
         usual = recipe(self.training.name)[1]
         smoothing = 0.1 if usual.augment == "shift-flip" else 0.0
         return replace(
-            usual, epochs=epochs, lr=0.1, batch_size=256, label_smoothing=smoothing, optimiser="muon",
+            usual, epochs=epochs, lr=USUAL_RATE, batch_size=256, label_smoothing=smoothing, optimiser="muon",
             seed=self.settings.seed,
         )  # fmt: skip
 

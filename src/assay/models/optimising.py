@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 USUAL_RATE = 0.1
-"""Highest learning rate of convolutions. Of 0.02, 0.05 and 0.1 the best on CIFAR-10 pictures held out from training."""
+"""Highest learning rate of convolutions. On held-out training pictures of CIFAR-10, 0.05 does as well, 0.02 worse."""
 
 MATRIX_STEPS = 3
 """Newton-Schulz steps, of the usual five: a step of training is then a tenth to a fifth longer than with SGD."""

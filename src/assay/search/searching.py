@@ -47,7 +47,7 @@ from assay.search.space import Space
 from assay.search.study import Study, Trying, run_study
 from assay.search.supernet import build_supernet, load_supernet, skeleton_accuracy, train_supernet
 
-SUPERNET_SHARE, TRIALS_SHARE = 0.17, 0.1
+SUPERNET_SHARE, TRIALS_SHARE = 0.15, 0.08
 """Of the time: the overhead of searching. The rest trains and measures."""
 
 MEASURING_S, MEASURING_SHARE = 40.0, 0.2

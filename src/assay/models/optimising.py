@@ -2,7 +2,7 @@
 
 Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024). A step of a weight matrix is
 made orthogonal, so that directions in which the gradient is small are learnt as fast as those in which it is large.
-The fewer the epochs, the more that brings: `assay bench cryptonas` has a network trained both ways.
+`assay bench cryptonas` has a network trained both ways.
 """
 
 from __future__ import annotations

@@ -17,15 +17,15 @@ from typing import Any
 
 import msgspec
 
-from assay.bench.cryptonas_networks import BASELINES, BUDGETS, LINEARISED, MOST_MACS, OURS, SMALLER, network
+from assay.bench.cryptonas_networks import BASELINES, BUDGETS, LINEARISED, MOST_MACS, OURS, SMALLER, network, untrained
 from assay.bench.cryptonas_timing import timed_in_turn, which
 from assay.bench.table import Job, Results, Row, Table, spread
 from assay.bench.zoo import cache_folder
-from assay.data import Dataset, normalisation
+from assay.data import Dataset
 from assay.data import load as load_data
-from assay.models import Model, ModelSpec, Rate, TrainSettings, build, clean_accuracy, fresh_weights, save, train
+from assay.models import Model, Rate, TrainSettings, clean_accuracy, save, train
 from assay.models import load as load_model
-from assay.models.optimising import USUAL_RATE
+from assay.models.recipes import by_muon
 from assay.models.training import Optimiser
 from assay.search import count
 from assay.search.linearising import linearise
@@ -43,7 +43,7 @@ of SGD."""
 RECIPE = TrainSettings(EPOCHS, 128, 0.2, augment="shift-flip", label_smoothing=0.1, bfloat16=True)
 """Of every network in the table that is trained by SGD."""
 
-MUON = replace(RECIPE, epochs=MUON_EPOCHS, batch_size=256, lr=USUAL_RATE, optimiser="muon")
+MUON = replace(by_muon(RECIPE), epochs=MUON_EPOCHS, batch_size=256)
 """Of those that show what Muon brings."""
 
 
@@ -95,9 +95,7 @@ def _make(wanted: Wanted) -> None:
         architecture, arguments = made.architecture, made.arguments
     else:
         architecture, arguments = wanted.network, {}
-    mean_, std = normalisation(data)
-    spec = ModelSpec(architecture, data.image_shape, data.class_names, mean_, std, arguments)
-    model = fresh_weights(wanted.seed, lambda: build(spec))
+    model = untrained(architecture, arguments, data, wanted.seed)
     train(model, data, wanted.recipe, checkpoint=checkpoint)
     save(model, wanted.place)
     checkpoint.unlink(missing_ok=True)
@@ -160,7 +158,7 @@ def _wanted(quick: bool) -> list[Wanted]:
     rows += [Wanted(name, budget, seed) for seed in SEEDS for budget in BUDGETS[:2] for name in LINEARISED]
     budget, epochs = LONGER
     rows.append(Wanted(OURS[0], budget, SEEDS[0], epochs))
-    rows += [Wanted(name, 50_000, 1, MUON_EPOCHS, optimiser="muon") for name in (OURS[0], *BASELINES)]
+    rows += [Wanted(name, BUDGETS[1], SEEDS[0], MUON_EPOCHS, optimiser="muon") for name in (OURS[0], *BASELINES)]
     return [*rows, *few]
 
 

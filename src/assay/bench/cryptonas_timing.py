@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from assay.bench.cryptonas_networks import BASELINES, BUDGETS, SMALLER, network
-from assay.data import Dataset, normalisation
+from assay.bench.cryptonas_networks import BASELINES, BUDGETS, SMALLER, network, untrained
+from assay.data import Dataset
 from assay.data import load as load_data
 from assay.integer import compile_measured
 from assay.integer import save as save_network
-from assay.models import Model, ModelSpec, build, fresh_weights
+from assay.models import Model
 from assay.search.latency import measured
 
 ROUNDS = 3
@@ -42,7 +42,7 @@ def timed_in_turn(settings: dict[str, Any]) -> dict[str, Any]:
     with TemporaryDirectory(prefix="assay-cryptonas-") as folder:
         files = [Path(folder) / f"{i}.assay" for i in range(len(seconds))]
         for file, (name, budget) in zip(files, settings["networks"], strict=True):
-            save_network(compile_measured(_untrained(name, budget, data), data).network, file)
+            save_network(compile_measured(_settled(name, budget, data), data).network, file)
         for _ in range(ROUNDS):
             for file, mine in zip(files, seconds, strict=True):
                 if took := measured(file, data.x):
@@ -51,12 +51,10 @@ def timed_in_turn(settings: dict[str, Any]) -> dict[str, Any]:
     return {"online_s": [{"network": n, "budget": b, "seconds": s} for (n, b), s in named if s]}
 
 
-def _untrained(name: str, budget: int, data: Dataset) -> Model:
+def _settled(name: str, budget: int, data: Dataset) -> Model:
     """With fresh weights, and batch norms that know the pictures."""
     scaled = network(name, budget, data)
-    mean, std = normalisation(data)
-    spec = ModelSpec(scaled.architecture, data.image_shape, data.class_names, mean, std, scaled.arguments)
-    model = fresh_weights(1, lambda: build(spec)).train()
+    model = untrained(scaled.architecture, scaled.arguments, data, seed=1).train()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # the mean over all that it has seen

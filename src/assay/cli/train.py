@@ -49,18 +49,18 @@ def train(
     from assay.integer.classic_training import train_safetynet
     from assay.models import Epoch, build, clean_accuracy, fresh_weights, recipe, save, spec_for
     from assay.models import train as fit
-    from assay.models.optimising import USUAL_RATE
+    from assay.models.recipes import by_muon
     from assay.runs import Run, main_command
 
     common.use_threads()
     training = load(data, "train", download=download)
     require_clean(training, at_least=1)
     spec = spec_for(training, arch)
-    rate = lr if lr is not None or optimiser == "sgd" else USUAL_RATE
-    asked: dict[str, Any] = {"epochs": epochs, "lr": rate, "batch_size": batch_size, "seed": common.seed}
+    asked: dict[str, Any] = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "seed": common.seed}
     given = {name: value for name, value in asked.items() if value is not None}
     classic = CLASSIC.get(spec.architecture)
-    settings = replace(classic.real if classic else recipe(data, arch)[1], optimiser=optimiser, **given)
+    usual = classic.real if classic else recipe(data, arch)[1]
+    settings = replace(by_muon(usual) if optimiser == "muon" else usual, **given)
     out = common.out or Path("runs") / f"train-{Path(data).stem}-{spec.architecture.replace(':', '-')}"
     run = Run(out, main_command(), {"data": data, "arch": spec.architecture, "training": settings}, common.seed)
     history: list[Epoch] = []

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from assay.data import Dataset, normalisation
 from assay.models.model import ModelSpec
+from assay.models.optimising import USUAL_RATE
 from assay.models.training import TrainSettings
 
 RECIPES: dict[str, tuple[str, TrainSettings]] = {
@@ -39,6 +42,11 @@ def recipe(name: str, architecture: str | None = None) -> tuple[str, TrainSettin
     if architecture is None:
         return usual, settings
     return architecture, OTHERS.get((name, architecture), settings)
+
+
+def by_muon(settings: TrainSettings) -> TrainSettings:
+    """The same training with Muon, at the learning rate that is usual with it."""
+    return replace(settings, optimiser="muon", lr=USUAL_RATE)
 
 
 def spec_for(data: Dataset, architecture: str | None = None) -> ModelSpec:

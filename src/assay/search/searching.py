@@ -35,7 +35,7 @@ from assay.models import (
     train,
 )
 from assay.models import load as load_model
-from assay.models.optimising import USUAL_RATE
+from assay.models.recipes import by_muon
 from assay.models.training import Epoch, steps_an_epoch
 from assay.runs import Deadline, Progress, silent, to_json, write_atomically
 from assay.search.controller import SAMPLERS
@@ -311,9 +311,8 @@ class _Maker:
         usual = recipe(self.training.name)[1]
         smoothing = 0.1 if usual.augment == "shift-flip" else 0.0
         return replace(
-            usual, epochs=epochs, lr=USUAL_RATE, batch_size=256, label_smoothing=smoothing, optimiser="muon",
-            seed=self.settings.seed,
-        )  # fmt: skip
+            by_muon(usual), epochs=epochs, batch_size=256, label_smoothing=smoothing, seed=self.settings.seed
+        )
 
     def _planned(self, budget: int) -> _Plan:
         """The best skeleton that fits, and as many epochs as the time allows; of fewer pictures if not even one."""

@@ -8,7 +8,8 @@ from small_networks import NETWORKS, pictures
 
 from assay.private import Server, connect
 from assay.private.architecture import describe
-from assay.private.calibration import SIZES, fit, probe
+from assay.private.calibration import SIZES, fit, probe, typical
+from assay.private.channel import Traffic
 from assay.private.cost import work_of
 from assay.private.rehearsal import rehearse
 from assay.private.steps import Plan
@@ -49,3 +50,15 @@ def test_a_step_on_few_values_is_not_taken_for_free() -> None:
     fitted = fit([({"step": 1, "digits": 100}, 0.002), ({"step": 1, "digits": 100_000}, 0.022), ({"reveal": 1}, 1e-5)])
     assert fitted["step"] == pytest.approx(0.002, rel=0.1)
     assert fitted["digits"] == pytest.approx(2e-7, rel=0.1)
+
+
+def test_of_what_is_online_the_usual_inference_counts_and_the_first_does_not() -> None:
+    work = {"offline/1": {"base": 1.0, "requests": 2.0}, "offline/request": {"start": 1.0}, "online/2": {"step": 1.0}}
+    seconds = ((0.3, 0.01, 9.0), (0.1, 0.0, 0.002), (0.2, 0.0, 0.004), (0.1, 0.0, 0.003))
+    ledgers = [dict(zip(work, (Traffic(seconds=s) for s in each), strict=True)) for each in seconds]
+    assert typical([work] * 4, ledgers) == [
+        ("offline/1", {"base": 1.0, "requests": 2.0}, 0.3),
+        ("offline/request", {"start": 1.0}, 0.01),
+        *(("offline/1", {"requests": 2.0}, s) for s in (0.1, 0.2, 0.1)),
+        ("online/2", {"step": 1.0}, 0.003),
+    ]

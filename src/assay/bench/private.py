@@ -44,7 +44,7 @@ TRAINED = {
 """Network, pictures, and how many in one set of rounds."""
 
 
-def _answered(name: str, spec: Spec, link: str | None = None, batch: int = 1, repeat: int = 3) -> Job:
+def _answered(name: str, spec: Spec, link: str | None = None, batch: int = 1, repeat: int = 6) -> Job:
     return Job(answered, {"name": name, "network": spec, "link": link, "batch": batch, "repeat": repeat})
 
 
@@ -55,8 +55,8 @@ def _jobs(quick: bool) -> list[Job]:
             _answered("MiniONN-7", WORK["MiniONN-7"], "wan", repeat=1)
         ]
     jobs = [_answered(name, spec) for name, spec in WORK.items()]
-    jobs += [_answered("MiniONN-7", WORK["MiniONN-7"], batch=8, repeat=2)]
-    jobs += [_answered(name, WORK[name], link, repeat=2) for name in BARS for link in ("lan", "wan")]
+    jobs += [_answered("MiniONN-7", WORK["MiniONN-7"], batch=8, repeat=3)]
+    jobs += [_answered(name, WORK[name], link, repeat=4) for name in BARS for link in ("lan", "wan")]
     jobs += [_answered(f"{3 * c} K ReLUs in three layers", column(c, 3)) for c in LINE]
     jobs += [Job(spu, {"name": name, "work": work, "version": SPU, "repeat": 2}) for name, work in PEERS.items()]
     return jobs

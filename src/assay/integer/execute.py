@@ -15,14 +15,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import lru_cache
 from math import prod
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from assay.integer import modular
 from assay.integer.bounds import Bound
@@ -46,6 +44,7 @@ from assay.integer.graph import (
 )
 from assay.integer.network import IntegerNetwork, Tick
 from assay.integer.products import planned_product
+from assay.integer.threads import one_blas_thread
 from assay.integer.windows import taps
 
 Array = NDArray[Any]
@@ -106,7 +105,7 @@ def execute(
     size = max(1, min(CHUNK, CHUNK_VALUES // largest, -(-len(x) // threads)))
     parts = [x[i : i + size] for i in range(0, max(len(x), 1), size)]
     done: list[tuple[list[Array], Tally]] = []
-    with _controller().limit(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         run = lambda part: _run_chunk(network, _PLANS[network], part, keep)  # noqa: E731
         for result in map(run, parts) if len(parts) == 1 else pool.map(run, parts):
             done.append(result)
@@ -122,11 +121,6 @@ def execute(
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@lru_cache(maxsize=1)
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()
 
 
 def _run_chunk(network: IntegerNetwork, plan: Plan, x: NDArray[np.integer], keep: bool) -> tuple[list[Array], Tally]:

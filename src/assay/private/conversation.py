@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from assay.integer import IntegerNetwork
+from assay.integer.threads import one_blas_thread
 from assay.private.architecture import LINEAR, describe
 from assay.private.channel import ProtocolError
 from assay.private.limits import Allowance
@@ -147,7 +148,8 @@ class Conversation:
             ring = plan.architecture.ring
             side = ServerSide(self.channel, ring, self.provider.nodes, material.blinds)
             party = Party("server", self.channel, ring, store)
-            run(plan, self.provider.nodes, party, side, zero_share(plan, asked.size))
+            with one_blas_thread():
+                run(plan, self.provider.nodes, party, side, zero_share(plan, asked.size))
         finally:
             self.allowance.release(self._bytes(asked.size))
         self.log(f"{self.who}: answered {asked.size}")

@@ -20,13 +20,16 @@ from assay.private.offline import demand, demand_of, layer_shapes, transfers
 from assay.private.ot_store import Demand
 from assay.private.profile import TRANSFERS, Profile, profile
 from assay.private.rehearsal import rehearse
-from assay.private.steps import Plan, Product, Reveal, Secure
+from assay.private.steps import Open, Plan, Product, Reveal, Secure
 
 Work = dict[str, float]
 """Unit of work to how many of them."""
 
 Rates = Mapping[str, float]
 """Unit of work to seconds for one."""
+
+BEGINNING = ("base", "start")
+"""Units of what a session does only before its first inference."""
 
 
 def predict(
@@ -68,7 +71,11 @@ def work_of(plan: Plan, size: int) -> dict[str, Work]:
 
 
 def _offline_work(plan: Plan, size: int) -> dict[str, Work]:
-    work: dict[str, Work] = {"offline/keys": {"keys": 1}, "offline/hello": {"hello": 1}}
+    work: dict[str, Work] = {
+        "offline/keys": {"keys": 1},
+        "offline/hello": {"hello": 1},
+        "offline/request": {"start": 1},
+    }
     if plan.linear:
         layers = Layers.of(plan.architecture.ring, layer_shapes(plan))
         for node, maps in zip(plan.linear, layers.maps, strict=True):
@@ -94,18 +101,20 @@ def _used(needed: Demand) -> Work:
 
 
 def _online_work(plan: Plan, size: int) -> dict[str, Work]:
-    work: dict[str, Work] = {"online/request": {"request": 1}}
+    work: dict[str, Work] = {"online/request": {"request": 1}, "online/between": {"between": len(plan.steps)}}
     products = 0.0
     for step in plan.steps:
+        part = work.setdefault(f"online/{step.node}", {})  # a tensor is made under its name, and opened
         match step:
+            case Open():
+                part["opened"] = size * plan.values(step.node)
             case Product():
                 products += size * multiplications(plan.architecture, step.node)
             case Secure():
-                needed = _used(demand_of(plan, step.node, size))
-                work[f"online/{step.node}"] = {"step": 1, "multiply": products, **needed}
+                part |= {"step": 1, "multiply": products, **_used(demand_of(plan, step.node, size))}
                 products = 0.0
             case Reveal():
-                work[f"online/{step.node}"] = {"reveal": 1, "multiply": products}
+                part |= {"reveal": 1, "multiply": products}
     return work
 
 

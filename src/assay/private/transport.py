@@ -37,7 +37,7 @@ MAX_COMPLAINT = 500
 SLOWEST = 1 << 16
 """Bytes a second: a message is given its time-out and what this rate needs for its size."""
 _PIECE = 1 << 18
-AT_ONCE = 1 << 16
+AT_ONCE = 1 << 20
 """Bytes of a message that is sealed and sent by whoever sends it; longer ones are worth a thread."""
 _CLOSING_S = 2.0
 

@@ -165,8 +165,9 @@ def made_up(job: Job) -> dict[str, Any]:
         relus = sum(job.settings["name"].encode())
         costs = {"offline_s": 1.0, "online_s": relus / 1000, "offline_bytes": 2_000_000, "online_bytes": 50_000}
         runs = {key: [value] * 3 for key, value in costs.items()}
-        return {**runs, "equal": True, "relus": relus, "rounded": 0, "online_rounds": 7, "client_bytes": 10**8,
-                "server_bytes": 10**8, "predicted": {**costs, "online_rounds": 7}}  # fmt: skip
+        session = {**runs, "online_rounds": 7, "predicted": {**costs, "online_rounds": 7}}
+        return {"equal": True, "relus": relus, "rounded": 0, "client_bytes": 10**8, "server_bytes": 10**8,
+                "sessions": [session] * job.settings["sessions"]}  # fmt: skip
     if job.function is private_jobs.exact:
         return {"n": 8, "equal": 8, "relus": 1000}
     if job.function is private_jobs.spu:

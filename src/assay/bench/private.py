@@ -9,7 +9,7 @@ import numpy as np
 
 from assay.bench import figures
 from assay.bench.networks import NETWORKS
-from assay.bench.private_jobs import SPU, answered, exact, spu
+from assay.bench.private_jobs import COSTS, SPU, answered, exact, spu
 from assay.bench.private_networks import Spec, column, untrained, zoo
 from assay.bench.table import Job, Results, Row, Table
 from assay.bench.zoo import ZooModel
@@ -44,19 +44,23 @@ TRAINED = {
 """Network, pictures, and how many in one set of rounds."""
 
 
-def _answered(name: str, spec: Spec, link: str | None = None, batch: int = 1, repeat: int = 6) -> Job:
-    return Job(answered, {"name": name, "network": spec, "link": link, "batch": batch, "repeat": repeat})
+def _answered(
+    name: str, spec: Spec, link: str | None = None, batch: int = 1, repeat: int = 3, sessions: int = 3
+) -> Job:
+    settings = {"name": name, "network": spec, "link": link, "batch": batch, "repeat": repeat, "sessions": sessions}
+    return Job(answered, settings)
 
 
 def _jobs(quick: bool) -> list[Job]:
     if quick:
         few = ("2^17 ReLUs, rounded and clamped", "MiniONN-7")
-        return [_answered(name, WORK[name], repeat=2) for name in few] + [
-            _answered("MiniONN-7", WORK["MiniONN-7"], "wan", repeat=1)
+        return [_answered(name, WORK[name], repeat=2, sessions=1) for name in few] + [
+            _answered("MiniONN-7", WORK["MiniONN-7"], "wan", repeat=1, sessions=1)
         ]
     jobs = [_answered(name, spec) for name, spec in WORK.items()]
-    jobs += [_answered("MiniONN-7", WORK["MiniONN-7"], batch=8, repeat=3)]
-    jobs += [_answered(name, WORK[name], link, repeat=4) for name in BARS for link in ("lan", "wan")]
+    jobs += [_answered("MiniONN-7", WORK["MiniONN-7"], batch=8, repeat=2)]
+    jobs += [_answered(name, WORK[name], "lan", repeat=2) for name in BARS]
+    jobs += [_answered(name, WORK[name], "wan", repeat=3, sessions=1) for name in BARS]
     jobs += [_answered(f"{3 * c} K ReLUs in three layers", column(c, 3)) for c in LINE]
     jobs += [Job(spu, {"name": name, "work": work, "version": SPU, "repeat": 2}) for name, work in PEERS.items()]
     return jobs
@@ -69,33 +73,34 @@ def rows(results: Results) -> list[Row]:
 
 
 def _row(settings: dict[str, Any], result: dict[str, Any], peers: dict[str, dict[str, Any]]) -> Row:
-    later = {key: median(result[key][1:]) for key in ("offline_s", "online_s", "offline_bytes", "online_bytes")}
+    sessions = result["sessions"]
+    later = {key: median(run for session in sessions for run in session[key][1:]) for key in COSTS}
     values = result["relus"] + result["rounded"]
     name, near = settings["name"], settings["link"] is None
     bars = BARS.get(name, (None, None)) if near and settings["batch"] == 1 else (None, None)
-    predicted, usual_online = result["predicted"], median(result["online_s"])
+    off = {key: median(_off(session, key) for session in sessions) for key in ("offline_s", "online_s")}
     row: Row = {
         "work": name + (f", {settings['batch']} pictures" if settings["batch"] > 1 else ""),
         "link": settings["link"] or "one machine",
-        "n": len(result["offline_s"]) - 1,
+        "n": sum(len(session["offline_s"]) - 1 for session in sessions),
+        "sessions": len(sessions),
         "relus": result["relus"],
         **later,
         "offline": _over(later["offline_s"], bars[0]),
         "online": _over(later["online_s"], bars[1]),
-        "online_all": result["online_s"],
+        "online_all": [session["online_s"] for session in sessions],
         "sent": f"{later['offline_bytes'] / 1e6:.1f} + {later['online_bytes'] / 1e6:.1f} MB",
         "bytes_a_value": later["online_bytes"] / max(values, 1) / settings["batch"],
         "offline_bytes_a_value": later["offline_bytes"] / max(values, 1) / settings["batch"],
-        "online_rounds": result["online_rounds"],
+        "online_rounds": sessions[0]["online_rounds"],
         "memory": f"{result['client_bytes'] / 1e6:.0f} / {result['server_bytes'] / 1e6:.0f} MB",
         "client_bytes": result["client_bytes"],
         "server_bytes": result["server_bytes"],
-        "foreseen": f"{_off(predicted['offline_s'], result['offline_s'][0])} / "
-        f"{_off(predicted['online_s'], usual_online)}",
-        "predicted_offline_off": predicted["offline_s"] / result["offline_s"][0] - 1,
-        "predicted_online_off": predicted["online_s"] / usual_online - 1,
-        "predicted_bytes_exact": all(predicted[k] == result[k][0] for k in ("offline_bytes", "online_bytes"))
-        and predicted["online_rounds"] == result["online_rounds"],
+        "foreseen": " / ".join(f"{100 * error:+.0f} %" for error in off.values()),
+        "predicted_offline_off": off["offline_s"],
+        "predicted_online_off": off["online_s"],
+        "predicted_off_all": [{key: _off(session, key) for key in off} for session in sessions],
+        "predicted_bytes_exact": all(_bytes_exact(session) for session in sessions),
         "equal_to_clear": result["equal"],
     }
     if near and settings["batch"] == 1 and name in peers:
@@ -111,14 +116,23 @@ def _over(seconds: float, bar: float | None) -> str:
     return f"**{text}**" if bar is not None and seconds > bar else text
 
 
-def _off(predicted: float, measured: float) -> str:
-    return f"{100 * (predicted / measured - 1):+.0f} %"
+def _off(session: dict[str, Any], key: str) -> float:
+    """How far the prediction was off: of the first preparation, keys and base transfers included; online of the usual
+    inference."""
+    measured = session[key][0] if key == "offline_s" else median(session[key])
+    return float(session["predicted"][key] / measured - 1)
+
+
+def _bytes_exact(session: dict[str, Any]) -> bool:
+    predicted = session["predicted"]
+    same = all(predicted[key] == session[key][0] for key in ("offline_bytes", "online_bytes"))
+    return same and bool(predicted["online_rounds"] == session["online_rounds"])
 
 
 def draw(results: Results) -> dict[str, str]:
     """Online seconds over ReLUs, with the line through them."""
     points = [
-        (job.settings["name"], result["relus"], median(result["online_s"][1:]))
+        (job.settings["name"], result["relus"], _row(job.settings, result, {})["online_s"])
         for job, result in results
         if job.function is answered and job.settings["link"] is None and job.settings["batch"] == 1
     ]
@@ -142,6 +156,7 @@ PRIVATE = Table(
         "work": "network",
         "link": "link",
         "n": "runs",
+        "sessions": "sessions",
         "relus": "ReLUs",
         "offline": "offline",
         "online": "online",
@@ -156,10 +171,10 @@ PRIVATE = Table(
     "Medians of wall-clock seconds as the client sees them, one picture; in bold what is over its bar. Client and "
     "server are two processes on the cores of one machine, joined by TLS over loopback or over an emulated link: lan "
     "is 1 Gb/s and 0.3 ms, wan 100 Mb/s and 40 ms for a round trip. All answers are compared with those in the clear. "
-    "SPU is Cheetah, two processes, all its time online, on networks of the same shape. What was predicted before, "
-    "from a calibration made for the row, is given as its error: offline against the first of a session, keys and base "
-    "transfers included, online against the median of all; bytes and rounds are predicted exactly. Weights of these "
-    "networks are random: no step depends on them.",
+    "SPU is Cheetah, two processes, all its time online, on networks of the same shape. Before "
+    "each session the machine is calibrated and the session predicted; given is the median of the errors, offline of "
+    "the first preparation, keys and base transfers included, online of the usual inference; bytes and rounds are "
+    "predicted exactly. Weights of these networks are random: no step depends on them.",
     draw,
     serial=True,
     timed=(answered, spu),

@@ -9,43 +9,56 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from assay.bench.private_networks import network_of, pictures, save_to
+from assay.integer import IntegerNetwork
 from assay.integer.graph import ReLU, Requantise
 from assay.private.calibration import calibrate
 from assay.private.cost import predict
 from assay.private.emulator import parse_link
 from assay.private.processes import between_processes
 
+COSTS = ("offline_s", "online_s", "offline_bytes", "online_bytes")
+
 
 def answered(settings: dict[str, Any]) -> dict[str, Any]:
     """A job: seconds, bytes, rounds and memory, beside what was predicted before.
 
-    Settings: `network` (`private_networks`); `link`, as `--network`, or None; `batch` pictures; `repeat`, times after
-    the first, which pays for keys and base transfers as well and is what the prediction is about. The machine is
-    calibrated anew: the speed of a shared one changes by the hour.
+    Settings: `network` (`private_networks`); `link`, as `--network`, or None; `batch` pictures; `sessions`, one after
+    the other; `repeat`, times in each after the first, which pays for keys and base transfers as well.
     """
-    network = network_of(settings["network"])
-    link = parse_link(settings["link"]) if settings["link"] else None
-    rates = calibrate().rates
-    predicted = predict(network, rates, link, settings["batch"]).document()
-    x = pictures(settings["network"], settings["batch"])
+    network, x = network_of(settings["network"]), pictures(settings["network"], settings["batch"])
+    clear = network.run(x)
     with TemporaryDirectory() as folder:
         file = save_to(settings["network"], Path(folder))
-        run = between_processes(file, [x] * (1 + settings["repeat"]), link=link)
-    clear = network.run(x)
+        sessions = [_session(network, file, x, clear, settings) for _ in range(settings["sessions"])]
+    return {
+        "equal": all(session["equal"] for session in sessions),
+        "relus": values(network, rectified=True),
+        "rounded": values(network, rectified=False),
+        **{party: max(session[party] for session in sessions) for party in ("client_bytes", "server_bytes")},
+        "sessions": sessions,
+        "link": settings["link"],
+    }
+
+
+def _session(
+    network: IntegerNetwork, file: Path, x: NDArray[np.integer], clear: NDArray[np.int64], settings: dict[str, Any]
+) -> dict[str, Any]:
+    """A calibration, a prediction, and a session. The speed of a shared machine changes within minutes."""
+    link = parse_link(settings["link"]) if settings["link"] else None
+    predicted = predict(network, calibrate().rates, link, len(x)).document()
+    run = between_processes(file, [x] * (1 + settings["repeat"]), link=link)
     documents = [profile.document() for profile in run.profiles]
     return {
         "equal": all(np.array_equal(found, clear) for found in run.outputs),
-        "relus": values(network, rectified=True),
-        "rounded": values(network, rectified=False),
-        **{key: [d[key] for d in documents] for key in ("offline_s", "online_s", "offline_bytes", "online_bytes")},
-        "online_rounds": documents[-1]["online_rounds"],
         "client_bytes": run.client_bytes,
         "server_bytes": run.server_bytes,
-        "predicted": {key: value for key, value in predicted.items() if key != "layers"},
         "layers": documents[-1]["layers"],
-        "link": settings["link"],
+        **{key: [document[key] for document in documents] for key in COSTS},
+        "online_rounds": documents[-1]["online_rounds"],
+        "predicted": {key: value for key, value in predicted.items() if key != "layers"},
     }
 
 

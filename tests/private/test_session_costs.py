@@ -11,6 +11,7 @@ from assay.private.architecture import describe
 from assay.private.calibration import SIZES, fit, probe, typical
 from assay.private.channel import Traffic
 from assay.private.cost import work_of
+from assay.private.pipeline import Layer, alone, layers_of, waited
 from assay.private.rehearsal import rehearse
 from assay.private.steps import Plan
 
@@ -34,14 +35,37 @@ def test_a_rehearsal_says_and_hears_as_many_bytes_in_as_many_rounds(name: str, s
 
 def test_the_probe_tells_what_each_unit_of_work_costs() -> None:
     plan = Plan(describe(probe()))
-    for kind in ("offline/", "online/"):
-        samples = [
-            work for size in SIZES for part, work in work_of(plan, size).items()
-            if part.startswith(kind) and part.removeprefix(kind).isdigit()
-        ]  # fmt: skip
+    online = [
+        work for size in SIZES for part, work in work_of(plan, size).items()
+        if part.startswith("online/") and part.removeprefix("online/").isdigit()
+    ]  # fmt: skip
+    layers = layers_of(plan)
+    for samples in (online, *([getattr(layer, call) for layer in layers] for call in ("ask", "answer", "finish"))):
         units = sorted({unit for work in samples for unit in work})
         rows = np.array([[work.get(unit, 0.0) for unit in units] for work in samples])
-        assert np.linalg.matrix_rank(rows / rows.max(axis=0)) == len(units), kind
+        assert np.linalg.matrix_rank(rows / rows.max(axis=0)) == len(units), units
+
+
+def test_two_parties_at_work_side_by_side_wait_for_the_slower_one() -> None:
+    layers = [Layer(node, {"requests": 1}, {"hidden": 1}, {"replies": 1}) for node in range(4)]
+    rates = {"requests": 1.0, "hidden": 10.0, "replies": 2.0}
+    spent = waited(layers, rates, 1)
+    assert spent.keys() == {0, 1, 2, 3}
+    assert sum(spent.values()) == pytest.approx(1 + 4 * 10 + 2), "the server never waits but for the first request"
+    assert sum(waited(layers, rates | {"requests": 10.0, "hidden": 1.0}, 1).values()) == pytest.approx(
+        4 * 10 + 4 * 2 + 0
+    )
+    assert sum(waited(layers[:1], rates, 1).values()) == pytest.approx(13), "of one layer nothing is side by side"
+    assert sum(waited(layers, rates, 3).values()) == pytest.approx(1 + 12 * 10 + 2)
+    assert waited([], rates, 1) == {}
+
+
+def test_each_call_of_a_linear_layer_is_timed_alone() -> None:
+    network = NETWORKS["convolutional"]
+    plan = Plan(describe(network))
+    samples = alone(network, plan, rounds=2)
+    assert [len(each) for each in samples.values()] == [2 * len(plan.linear)] * 3
+    assert all(seconds > 0 for each in samples.values() for _, seconds in each)
 
 
 def test_a_step_on_few_values_is_not_taken_for_free() -> None:

@@ -17,7 +17,8 @@ from assay.integer import IntegerNetwork, save
 from assay.integer import graph as g
 from assay.private.architecture import describe
 from assay.private.channel import Traffic
-from assay.private.cost import BEGINNING, Work, work_of
+from assay.private.cost import BEGINNING, Work, linear_part, work_of
+from assay.private.pipeline import alone, layers_of, waited
 from assay.private.processes import between_processes
 from assay.private.steps import Plan, Tick, no_tick
 from assay.runs import machine, now, to_json, write_atomically
@@ -46,12 +47,21 @@ def calibrate(tick: Tick = no_tick) -> Calibration:
     plan = Plan(describe(network))
     samples: dict[str, list[tuple[Work, float]]] = {}
     for part, work, seconds in typical([work_of(plan, size) for size in SIZES], run.ledgers):
-        kind = "online" if part.startswith("online") else "linear" if part[-1].isdigit() else part
-        samples.setdefault(kind, []).append((work, seconds))
+        samples.setdefault("online" if part.startswith("online") else part, []).append((work, seconds))
     rates = {unit: rate for kind in samples.values() for unit, rate in fit(kind).items()}
+    rates |= _linear_rates(network, plan, run.ledgers)
     found = Calibration(FORMAT, rates, machine(), now())
     write_atomically(place(), to_json(msgspec.to_builtins(found)))
     return found
+
+
+def _linear_rates(network: IntegerNetwork, plan: Plan, ledgers: Sequence[Mapping[str, Traffic]]) -> dict[str, float]:
+    """What each call takes alone, times how much slower all of them are with two processes at work."""
+    rates = {unit: rate for kind in alone(network, plan).values() for unit, rate in fit(kind).items()}
+    layers = layers_of(plan)
+    foreseen = sum(sum(waited(layers, rates, size).values()) for size in SIZES)
+    measured = sum(traffic.seconds for ledger in ledgers for part, traffic in ledger.items() if linear_part(part))
+    return {unit: rate * measured / foreseen for unit, rate in rates.items()}
 
 
 def typical(
@@ -136,7 +146,7 @@ def known() -> Calibration | None:
     return found if found.format == FORMAT and found.machine == machine() else None
 
 
-def fit(samples: Sequence[tuple[Work, float]]) -> dict[str, float]:
+def fit(samples: Sequence[tuple[Mapping[str, float], float]]) -> dict[str, float]:
     """Seconds a unit, none negative, that explain the samples with the least relative error, and their sum exactly.
 
     The least relative error alone is below the mean of what varies.

@@ -1,8 +1,9 @@
 """What private inference of a network will cost, before anybody deploys it: exact bytes and rounds, predicted seconds.
 
-Bytes, rounds and messages are those of a rehearsal. Seconds are a sum over units of work (ciphertexts, products,
-transfers of each kind), counted from the plan, times what a unit took when this machine was calibrated, plus what the
-link takes. The server's work in a linear layer is waited for, and counted, in the layer after it, as it is measured.
+Bytes, rounds and messages are those of a rehearsal. Seconds are a sum over units of work (transfers of each kind,
+products), counted from the plan, times what a unit took when this machine was calibrated, plus what the link takes; of
+encrypted linear layers they are what the two parties take side by side (`pipeline`). The server's work in a linear
+layer online is waited for, and counted, in the layer after it, as it is measured.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from assay.integer import graph as g
 from assay.private.architecture import Architecture, describe
 from assay.private.channel import Traffic
 from assay.private.emulator import Link
-from assay.private.linear import Layers
-from assay.private.offline import demand, demand_of, layer_shapes, transfers
+from assay.private.offline import demand, demand_of, transfers
 from assay.private.ot_store import Demand
+from assay.private.pipeline import layers_of, waited
 from assay.private.profile import TRANSFERS, Profile, profile
 from assay.private.rehearsal import rehearse
 from assay.private.steps import Open, Plan, Product, Reveal, Secure
@@ -47,9 +48,10 @@ def predict(
     architecture = network if isinstance(network, Architecture) else describe(network)
     plan = Plan(architecture)
     ledger, work = rehearse(architecture, size), work_of(plan, size)
+    linear = waited(layers_of(plan), rates, size) if rates else {}
     for part, traffic in ledger.items():
-        units = work.get(part, {})
-        computing = nan if rates is None else sum(count * rates[unit] for unit, count in units.items())
+        computing = nan if rates is None else sum(count * rates[unit] for unit, count in work.get(part, {}).items())
+        computing += linear.get(int(part.removeprefix("offline/")), 0.0) if linear_part(part) else 0.0
         traffic.seconds = _seconds(part, traffic, computing, link)
     return profile(architecture, ledger, transfers(plan))
 
@@ -61,34 +63,26 @@ def _seconds(part: str, traffic: Traffic, computing: float, link: Link | None) -
     if part.startswith("online"):
         return computing + link.seconds(traffic.bytes, traffic.rounds)
     moving = link.seconds(max(traffic.sent, traffic.received), 0)
-    waiting = traffic.rounds * link.round_trip_s if "/" in part and not part.split("/")[1].isdigit() else 0.0
-    return max(computing, moving) + waiting
+    return max(computing, moving) + (0.0 if linear_part(part) else traffic.rounds * link.round_trip_s)
+
+
+def linear_part(part: str) -> bool:
+    """Whether a part of a ledger is of one encrypted linear layer."""
+    return part.startswith("offline/") and part.removeprefix("offline/").isdigit()
 
 
 def work_of(plan: Plan, size: int) -> dict[str, Work]:
-    """Units of work by part of a session's ledger."""
+    """Units of work by part of a session's ledger, but for encrypted linear layers (`pipeline`)."""
     return {**_offline_work(plan, size), **_online_work(plan, size)}
 
 
 def _offline_work(plan: Plan, size: int) -> dict[str, Work]:
-    work: dict[str, Work] = {
+    return {
         "offline/keys": {"keys": 1},
         "offline/hello": {"hello": 1},
         "offline/request": {"start": 1},
+        TRANSFERS: {"base": 1, "transfers": sum(demand(plan, size).correlated(plan.architecture.ring))},
     }
-    if plan.linear:
-        layers = Layers.of(plan.architecture.ring, layer_shapes(plan))
-        for node, maps in zip(plan.linear, layers.maps, strict=True):
-            cut = maps.packing
-            tiles = cut.tiles[0] * cut.tiles[1]
-            products = tiles * sum(len(cut.partners(block)) for block in range(cut.output_blocks))
-            work[f"offline/{node}"] = {
-                "requests": size * cut.requests,
-                "products": size * products,
-                "replies": size * cut.replies,
-            }
-    work[TRANSFERS] = {"base": 1, "transfers": sum(demand(plan, size).correlated(plan.architecture.ring))}
-    return work
 
 
 def _used(needed: Demand) -> Work:

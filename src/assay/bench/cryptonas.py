@@ -284,7 +284,7 @@ CRYPTONAS = Table(
     "the outer ends of their 95 % intervals; every pair is shown, also where ours loses. Multiplications are those of "
     "the network as trained. Online: all networks in one run, in turn, as `compile` makes them, between two processes "
     "of one machine; the median of three rounds, each the median of three inferences. What an inference takes depends "
-    "on shapes, so the weights in that run are fresh ones; the linearised ones were timed as trained, on another day.",
+    "on shapes, so the weights in that run are fresh ones; linearised networks are timed as trained.",
     figures,
     timed=(online, timed_in_turn),
 )

@@ -159,6 +159,7 @@ def _wanted(quick: bool) -> list[Wanted]:
     budget, epochs = LONGER
     rows.append(Wanted(OURS[0], budget, SEEDS[0], epochs))
     rows += [Wanted(name, BUDGETS[1], SEEDS[0], MUON_EPOCHS, optimiser="muon") for name in (OURS[0], *BASELINES)]
+    rows += [Wanted(OURS[0], BUDGETS[1], seed, MUON_EPOCHS, optimiser="muon") for seed in SEEDS[1:]]
     return [*rows, *few]
 
 

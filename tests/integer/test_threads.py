@@ -5,6 +5,7 @@ from __future__ import annotations
 from threading import Barrier, Thread
 
 import numpy as np  # noqa: F401  # its BLAS is what is looked at
+import pytest
 from threadpoolctl import threadpool_info
 
 from assay.integer.threads import one_blas_thread
@@ -37,9 +38,6 @@ def test_the_last_to_leave_restores_the_number_of_threads() -> None:
 
 def test_an_error_inside_restores_it_too() -> None:
     before = blas_threads()
-    try:
-        with one_blas_thread():
-            raise ValueError
-    except ValueError:
-        pass
+    with pytest.raises(ValueError, match="inside"), one_blas_thread():
+        raise ValueError("inside")
     assert blas_threads() == before

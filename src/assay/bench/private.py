@@ -170,9 +170,9 @@ PRIVATE = Table(
     "Medians of wall-clock seconds as the client sees them, one picture; in bold what is over its bar. Client and "
     "server are two processes on the cores of one machine, joined by TLS over loopback or over an emulated link: lan "
     "is 1 Gb/s and 0.3 ms, wan 100 Mb/s and 40 ms for a round trip. All answers are compared with those in the clear. "
-    "SPU is Cheetah, two processes, all its time online, on networks of the same shape. Before "
-    "each session the machine is calibrated and the session predicted; given is the median of the errors, offline of "
-    "the first preparation, keys and base transfers included, online of the usual inference; bytes and rounds are "
+    "SPU is Cheetah, two processes, all its time online, on networks of the same shape. Before each "
+    "session the machine is calibrated and the session predicted; given is the median of the errors, offline of the "
+    "first preparation, keys and base transfers included, online of the usual inference; bytes and rounds are "
     "predicted exactly. Weights of these networks are random: no step depends on them.",
     draw,
     serial=True,

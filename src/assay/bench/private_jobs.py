@@ -20,6 +20,7 @@ from assay.private.emulator import parse_link
 from assay.private.processes import between_processes
 
 COSTS = ("offline_s", "online_s", "offline_bytes", "online_bytes")
+"""What is kept of each run of a session."""
 
 
 def answered(settings: dict[str, Any]) -> dict[str, Any]:

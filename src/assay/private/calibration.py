@@ -17,8 +17,8 @@ from assay.integer import IntegerNetwork, save
 from assay.integer import graph as g
 from assay.private.architecture import describe
 from assay.private.channel import Traffic
-from assay.private.cost import BEGINNING, Work, linear_part, work_of
-from assay.private.pipeline import alone, layers_of, waited
+from assay.private.cost import BEGINNING, linear_part, work_of
+from assay.private.pipeline import Work, alone, layers_of, waited
 from assay.private.processes import between_processes
 from assay.private.steps import Plan, Tick, no_tick
 from assay.runs import machine, now, to_json, write_atomically
@@ -146,7 +146,7 @@ def known() -> Calibration | None:
     return found if found.format == FORMAT and found.machine == machine() else None
 
 
-def fit(samples: Sequence[tuple[Mapping[str, float], float]]) -> dict[str, float]:
+def fit(samples: Sequence[tuple[Work, float]]) -> dict[str, float]:
     """Seconds a unit, none negative, that explain the samples with the least relative error, and their sum exactly.
 
     The least relative error alone is below the mean of what varies.

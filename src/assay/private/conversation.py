@@ -13,7 +13,7 @@ from assay.integer.threads import one_blas_thread
 from assay.private.architecture import LINEAR, describe
 from assay.private.channel import ProtocolError
 from assay.private.limits import Allowance
-from assay.private.linear import LinearServer, apply
+from assay.private.linear import apply
 from assay.private.messages import (
     PROTOCOL,
     REQUESTS,
@@ -27,7 +27,7 @@ from assay.private.messages import (
     fresh_nonce,
     session_name,
 )
-from assay.private.offline import ServerMaterial, ServerWorkshop, Shelf, material_bytes
+from assay.private.offline import ServerMaterial, ServerWorkshop, Shelf, linear_server, material_bytes
 from assay.private.online import ServerSide, run, zero_share
 from assay.private.ot_store import Store
 from assay.private.party import Party
@@ -45,10 +45,7 @@ class Provider:
         warm_up()
         self.nodes = network.nodes
         self.plan = Plan(describe(network))
-        architecture = self.plan.architecture
-        nodes = [self.nodes[i] for i in self.plan.linear]
-        inputs = [architecture.shapes[self.plan.source(i)] for i in self.plan.linear]
-        self.linear = LinearServer(architecture.ring, nodes, inputs, architecture.weight_bits)  # type: ignore[arg-type]
+        self.linear = linear_server(self.plan, self.nodes)
         for index in self.plan.linear:
             self._lay_out(index)
 

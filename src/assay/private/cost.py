@@ -8,7 +8,6 @@ layer online is waited for, and counted, in the layer after it, as it is measure
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import nan
 
 from assay.integer import IntegerNetwork
@@ -18,16 +17,10 @@ from assay.private.channel import Traffic
 from assay.private.emulator import Link
 from assay.private.offline import demand, demand_of, transfers
 from assay.private.ot_store import Demand
-from assay.private.pipeline import layers_of, waited
+from assay.private.pipeline import Rates, Work, layers_of, seconds_of, waited
 from assay.private.profile import TRANSFERS, Profile, profile
 from assay.private.rehearsal import rehearse
 from assay.private.steps import Open, Plan, Product, Reveal, Secure
-
-Work = dict[str, float]
-"""Unit of work to how many of them."""
-
-Rates = Mapping[str, float]
-"""Unit of work to seconds for one."""
 
 BEGINNING = ("base", "start")
 """Units of what a session does only before its first inference."""
@@ -48,10 +41,10 @@ def predict(
     architecture = network if isinstance(network, Architecture) else describe(network)
     plan = Plan(architecture)
     ledger, work = rehearse(architecture, size), work_of(plan, size)
-    linear = waited(layers_of(plan), rates, size) if rates else {}
+    spent = {} if rates is None else waited(layers_of(plan), rates, size)
+    linear = {f"offline/{node}": seconds for node, seconds in spent.items()}
     for part, traffic in ledger.items():
-        computing = nan if rates is None else sum(count * rates[unit] for unit, count in work.get(part, {}).items())
-        computing += linear.get(int(part.removeprefix("offline/")), 0.0) if linear_part(part) else 0.0
+        computing = nan if rates is None else linear.get(part, 0.0) + seconds_of(work.get(part, {}), rates)
         traffic.seconds = _seconds(part, traffic, computing, link)
     return profile(architecture, ledger, transfers(plan))
 
@@ -85,7 +78,7 @@ def _offline_work(plan: Plan, size: int) -> dict[str, Work]:
     }
 
 
-def _used(needed: Demand) -> Work:
+def _used(needed: Demand) -> dict[str, float]:
     return {
         "digits": needed.digits,
         "triples": needed.singles + needed.doubles,
@@ -95,7 +88,10 @@ def _used(needed: Demand) -> Work:
 
 
 def _online_work(plan: Plan, size: int) -> dict[str, Work]:
-    work: dict[str, Work] = {"online/request": {"request": 1}, "online/between": {"between": len(plan.steps)}}
+    work: dict[str, dict[str, float]] = {
+        "online/request": {"request": 1},
+        "online/between": {"between": len(plan.steps)},
+    }
     products = 0.0
     for step in plan.steps:
         part = work.setdefault(f"online/{step.node}", {})  # a tensor is made under its name, and opened
@@ -109,7 +105,7 @@ def _online_work(plan: Plan, size: int) -> dict[str, Work]:
                 products = 0.0
             case Reveal():
                 part |= {"reveal": 1, "multiply": products}
-    return work
+    return {part: units for part, units in work.items() if units}
 
 
 def multiplications(architecture: Architecture, position: int) -> int:

@@ -26,6 +26,7 @@ def rearranged(node: g.Node, shares: Sequence[Residues], ring: Ring, constants: 
                 total += share << x.dtype.type(shift)
             return _reduced(total, ring)
         case g.SumPool(kernel=kernel) if kernel == x.shape[2:] and not any(node.padding):
+            # The loop below is a pass for each pixel of the window, here of the whole picture.
             return _reduced(x.sum(axis=(2, 3), keepdims=True, dtype=x.dtype), ring)
         case g.SumPool():
             windows = taps(x.transpose(0, 2, 3, 1), node, 0)

@@ -10,12 +10,14 @@ Source: Delphi (Mishra et al., USENIX Security 2020), section 4.1.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from assay.integer import graph as g
 from assay.private import nonlinear
 from assay.private.architecture import LINEAR
 from assay.private.channel import Channel, ProtocolError
@@ -189,6 +191,18 @@ def layer_shapes(plan: Plan) -> list[LayerShape]:
         assert isinstance(node, LINEAR)  # the plan counts no others
         found.append(LayerShape.of(node, architecture.shapes[node.input], architecture.weight_bits))
     return found
+
+
+def linear_server(plan: Plan, nodes: Sequence[g.Node]) -> LinearServer:
+    """The server's part in the linear layers of a plan, `nodes` being those of the network, with its weights.
+
+    Raises:
+        ModelError: if no parameters hide the weights of such layers.
+    """
+    architecture = plan.architecture
+    linear: list[Any] = [nodes[i] for i in plan.linear]  # the plan counts no others
+    inputs = [architecture.shapes[plan.source(i)] for i in plan.linear]
+    return LinearServer(architecture.ring, linear, inputs, architecture.weight_bits)
 
 
 def key_size(layers: Layers) -> int:

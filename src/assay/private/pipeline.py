@@ -10,14 +10,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from assay.integer import IntegerNetwork
-from assay.private.linear import Layers, LinearClient, LinearServer
-from assay.private.offline import AHEAD, layer_shapes, uniform
+from assay.private.linear import Layers, LinearClient
+from assay.private.offline import AHEAD, layer_shapes, linear_server, uniform
 from assay.private.steps import Plan
 
-Counts = Mapping[str, float]
+Work = Mapping[str, float]
+"""Unit of work to how many of them."""
+
+Rates = Mapping[str, float]
+"""Unit of work to seconds for one."""
+
+
+def seconds_of(work: Work, rates: Rates) -> float:
+    """What so much work takes."""
+    return sum(count * rates[unit] for unit, count in work.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +39,9 @@ class Layer:
     """
 
     node: int
-    ask: Counts
-    answer: Counts
-    finish: Counts
+    ask: Work
+    answer: Work
+    finish: Work
 
 
 def layers_of(plan: Plan) -> list[Layer]:
@@ -40,14 +50,13 @@ def layers_of(plan: Plan) -> list[Layer]:
     if plan.linear:
         for node, maps in zip(plan.linear, Layers.of(plan.architecture.ring, layer_shapes(plan)).maps, strict=True):
             cut = maps.packing
-            tiles = cut.tiles[0] * cut.tiles[1]
-            products = tiles * sum(len(cut.partners(block)) for block in range(cut.output_blocks))
+            products = prod(cut.tiles) * cut.products
             answer = {"received": cut.requests, "products": products, "hidden": cut.replies}
             found.append(Layer(node, {"requests": cut.requests}, answer, {"replies": cut.replies}))
     return found
 
 
-def waited(layers: Sequence[Layer], rates: Mapping[str, float], size: int) -> dict[int, float]:
+def waited(layers: Sequence[Layer], rates: Rates, size: int) -> dict[int, float]:
     """Seconds that the client spends in each layer's part, by node, for `size` pictures one after the other."""
     spent = {layer.node: 0.0 for layer in layers}
     work = [layer for _ in range(size) for layer in layers]
@@ -55,36 +64,30 @@ def waited(layers: Sequence[Layer], rates: Mapping[str, float], size: int) -> di
     asked: list[float] = []
     for turn in range(len(work) + AHEAD):
         if turn < len(work):
-            seconds = _seconds(work[turn].ask, rates)
+            seconds = seconds_of(work[turn].ask, rates)
             client += seconds
             spent[work[turn].node] += seconds
             asked.append(client)
         if 0 <= turn - AHEAD < len(work):
             layer = work[turn - AHEAD]
-            server = max(server, asked[turn - AHEAD]) + _seconds(layer.answer, rates)
-            before, client = client, max(client, server) + _seconds(layer.finish, rates)
+            server = max(server, asked[turn - AHEAD]) + seconds_of(layer.answer, rates)
+            before, client = client, max(client, server) + seconds_of(layer.finish, rates)
             spent[layer.node] += client - before
     return spent
 
 
-def _seconds(counts: Counts, rates: Mapping[str, float]) -> float:
-    return sum(count * rates[unit] for unit, count in counts.items())
-
-
-def alone(network: IntegerNetwork, plan: Plan, rounds: int = 3) -> dict[str, list[tuple[Counts, float]]]:
-    """Counts and seconds of each call, by `ask`, `answer` and `finish`, with both parties in this thread.
+def alone(network: IntegerNetwork, plan: Plan, rounds: int = 3) -> dict[str, list[tuple[Work, float]]]:
+    """Work and seconds of each call, by `ask`, `answer` and `finish`, with both parties in this thread.
 
     The first round is left out: it touches code and memory for the first time.
     """
-    architecture, ring = plan.architecture, plan.architecture.ring
-    nodes: list[Any] = [network.nodes[i] for i in plan.linear]
-    inputs = [architecture.shapes[plan.source(i)] for i in plan.linear]
-    client = LinearClient(ring, layer_shapes(plan))
-    server = LinearServer(ring, nodes, inputs, architecture.weight_bits).session(client.public_key())
-    samples: dict[str, list[tuple[Counts, float]]] = {"ask": [], "answer": [], "finish": []}
+    architecture, layers = plan.architecture, layers_of(plan)
+    client = LinearClient(architecture.ring, layer_shapes(plan))
+    server = linear_server(plan, network.nodes).session(client.public_key())
+    samples: dict[str, list[tuple[Work, float]]] = {"ask": [], "answer": [], "finish": []}
     for turn in range(1 + rounds):
-        for index, layer in enumerate(layers_of(plan)):
-            mask = uniform(ring, inputs[index])
+        for index, layer in enumerate(layers):
+            mask = uniform(architecture.ring, architecture.shapes[plan.source(layer.node)])
             request, ask = _timed(client.request, index, mask)
             (reply, _), answer = _timed(server.answer, index, request)
             _, finish = _timed(client.finish, index, reply)

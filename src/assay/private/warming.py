@@ -11,8 +11,7 @@ from assay.integer import IntegerNetwork
 from assay.integer import graph as g
 from assay.private.architecture import describe
 from assay.private.channel import MemoryChannel, pair
-from assay.private.linear import LinearServer
-from assay.private.offline import ClientWorkshop, ServerWorkshop
+from assay.private.offline import ClientWorkshop, ServerWorkshop, linear_server
 from assay.private.online import ClientSide, ServerSide, run, zero_share
 from assay.private.party import Party
 from assay.private.steps import Plan
@@ -34,14 +33,10 @@ def warm_up() -> None:
 
 
 def _serve(plan: Plan, network: IntegerNetwork, session: str, channel: MemoryChannel) -> None:
-    architecture = plan.architecture
-    nodes = [network.nodes[i] for i in plan.linear]
-    inputs = [architecture.shapes[plan.source(i)] for i in plan.linear]
-    linear = LinearServer(architecture.ring, nodes, inputs, architecture.weight_bits)  # type: ignore[arg-type]
-    workshop = ServerWorkshop(plan, linear, session)
+    workshop = ServerWorkshop(plan, linear_server(plan, network.nodes), session)
     workshop.take_key(channel)
     material = workshop.make(channel, 1)
-    side = ServerSide(channel, architecture.ring, network.nodes, material.blinds)
+    side = ServerSide(channel, plan.architecture.ring, network.nodes, material.blinds)
     run(plan, network.nodes, Party("server", channel, side.ring, workshop.store), side, zero_share(plan, 1))
 
 

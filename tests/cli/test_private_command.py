@@ -180,9 +180,9 @@ def test_count_predicts_bytes_and_rounds_without_and_seconds_with_a_calibration(
     assert plain["relus"] == 48
     assert plain["predicted"]["online_rounds"] > 0
     assert plain["predicted"]["offline_s"] is None
-    units = ("base", "between", "digits", "hello", "hidden", "keys", "multiply", "opened", "products", "received",
-             "replies", "request", "requests", "reveal", "squares", "start", "step", "transfers", "triples",
-             "words")  # fmt: skip
+    units = ("base", "between", "digits", "hello", "hidden", "keys", "laid_out", "multiply", "opened", "products",
+             "received", "replies", "request", "requests", "reveal", "rounds", "squares", "start",
+             "transfers", "words")  # fmt: skip
     known = calibration.Calibration(calibration.FORMAT, dict.fromkeys(units, 1e-6), machine(), now())
     calibration.place().parent.mkdir(parents=True, exist_ok=True)
     calibration.place().write_bytes(to_json(known))

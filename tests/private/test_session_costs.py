@@ -36,7 +36,7 @@ def test_a_rehearsal_says_and_hears_as_many_bytes_in_as_many_rounds(name: str, s
 def test_the_probe_tells_what_each_unit_of_work_costs() -> None:
     plan = Plan(describe(probe()))
     online = [
-        work for size in SIZES for part, work in work_of(plan, size).items()
+        work for size in SIZES for part, work in work_of(plan, size, rehearse(plan.architecture, size)).items()
         if part.startswith("online/") and part.removeprefix("online/").isdigit()
     ]  # fmt: skip
     layers = layers_of(plan)
@@ -66,21 +66,23 @@ def test_each_call_of_a_linear_layer_is_timed_alone() -> None:
     assert all(seconds > 0 for each in samples.values() for _, seconds in each)
 
 
-def test_a_step_on_few_values_is_not_taken_for_free() -> None:
+def test_a_protocol_on_few_values_is_not_taken_for_free() -> None:
     plan = Plan(describe(probe()))
     assert min(plan.values(node) for node in plan.secure) <= 256
-    fitted = fit([({"step": 1, "digits": 100}, 0.002), ({"step": 1, "digits": 100_000}, 0.022), ({"reveal": 1}, 1e-5)])
-    assert fitted["step"] == pytest.approx(0.002, rel=0.1)
+    fitted = fit(
+        [({"rounds": 4, "digits": 100}, 2e-3), ({"rounds": 4, "digits": 100_000}, 0.022), ({"reveal": 1}, 1e-5)]
+    )
+    assert fitted["rounds"] == pytest.approx(0.0005, rel=0.1)
     assert fitted["digits"] == pytest.approx(2e-7, rel=0.1)
 
 
 def test_of_what_is_online_the_usual_inference_counts_and_the_first_does_not() -> None:
-    work = {"offline/1": {"base": 1.0, "requests": 2.0}, "offline/request": {"start": 1.0}, "online/2": {"step": 1.0}}
+    work = {"offline/1": {"base": 1.0, "requests": 2.0}, "offline/request": {"start": 1.0}, "online/2": {"rounds": 3.0}}
     seconds = ((0.3, 0.01, 9.0), (0.1, 0.0, 0.002), (0.2, 0.0, 0.004), (0.1, 0.0, 0.003))
     ledgers = [dict(zip(work, (Traffic(seconds=s) for s in each), strict=True)) for each in seconds]
     assert typical([work] * 4, ledgers) == [
         ("offline/1", {"base": 1.0, "requests": 2.0}, 0.3),
         ("offline/request", {"start": 1.0}, 0.01),
         *(("offline/1", {"requests": 2.0}, s) for s in (0.1, 0.2, 0.1)),
-        ("online/2", {"step": 1.0}, 0.003),
+        ("online/2", {"rounds": 3.0}, 0.003),
     ]

@@ -23,8 +23,8 @@ from assay.private.processes import between_processes
 from assay.private.steps import Plan, Tick, no_tick
 from assay.runs import machine, now, to_json, write_atomically
 
-FORMAT = 3
-SIZES = (1, 2, 1, 2, 1, 2, 4, 1)
+FORMAT = 4
+SIZES = (1, 2, 1, 8, 1)
 """Pictures of each inference in the one session; the first pays for keys and base transfers as well."""
 
 
@@ -46,7 +46,8 @@ def calibrate(tick: Tick = no_tick) -> Calibration:
         run = between_processes(save(network, Path(folder) / "probe.assay"), batches, tick=tick)
     plan = Plan(describe(network))
     samples: dict[str, list[tuple[Work, float]]] = {}
-    for part, work, seconds in typical([work_of(plan, size) for size in SIZES], run.ledgers):
+    works = [work_of(plan, size, ledger) for size, ledger in zip(SIZES, run.ledgers, strict=True)]
+    for part, work, seconds in typical(works, run.ledgers):
         samples.setdefault("online" if part.startswith("online") else part, []).append((work, seconds))
     rates = {unit: rate for kind in samples.values() for unit, rate in fit(kind).items()}
     rates |= _linear_rates(network, plan, run.ledgers)
@@ -87,7 +88,7 @@ def typical(
 def probe() -> IntegerNetwork:
     """A network with every kind of work in it: each alone and with others, on many values and on few.
 
-    Steps on few values tell what a step costs by itself, which is most of what small networks cost.
+    Steps on few values tell what a round costs by itself, which is most of what small networks cost.
     """
     rng = np.random.default_rng(1)
     nodes: list[g.Node] = [g.Input((3, 32, 32))]
@@ -116,7 +117,7 @@ def probe() -> IntegerNetwork:
     conv(32, 128, 1)
     nodes.append(g.ReLU(input=len(nodes) - 1, start=0, stop=128))
     rounded(8, -128, 127)
-    conv(128, 64, 3, 2)
+    conv(128, 64, 5, 2)
     rounded(9, 0, 255, 64)
     conv(64, 16, 1)
     rounded(7, 0, 255, 16)

@@ -8,6 +8,8 @@ layer online is waited for, and counted, in the layer after it, as it is measure
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from math import nan
 
 from assay.integer import IntegerNetwork
@@ -40,7 +42,8 @@ def predict(
     """
     architecture = network if isinstance(network, Architecture) else describe(network)
     plan = Plan(architecture)
-    ledger, work = rehearse(architecture, size), work_of(plan, size)
+    ledger = rehearse(architecture, size)
+    work = work_of(plan, size, ledger)
     spent = {} if rates is None else waited(layers_of(plan), rates, size)
     linear = {f"offline/{node}": seconds for node, seconds in spent.items()}
     for part, traffic in ledger.items():
@@ -64,9 +67,13 @@ def linear_part(part: str) -> bool:
     return part.startswith("offline/") and part.removeprefix("offline/").isdigit()
 
 
-def work_of(plan: Plan, size: int) -> dict[str, Work]:
-    """Units of work by part of a session's ledger, but for encrypted linear layers (`pipeline`)."""
-    return {**_offline_work(plan, size), **_online_work(plan, size)}
+def work_of(plan: Plan, size: int, ledger: Mapping[str, Traffic]) -> dict[str, Work]:
+    """Units of work by part of a session's ledger, but for encrypted linear layers (`pipeline`).
+
+    Args:
+        ledger: tells how often each part waits, which is most of what a protocol on few values takes.
+    """
+    return {**_offline_work(plan, size), **_online_work(plan, size, ledger)}
 
 
 def _offline_work(plan: Plan, size: int) -> dict[str, Work]:
@@ -81,36 +88,38 @@ def _offline_work(plan: Plan, size: int) -> dict[str, Work]:
 def _used(needed: Demand) -> dict[str, float]:
     return {
         "digits": needed.digits,
-        "triples": needed.singles + needed.doubles,
         "words": needed.down + needed.up,
         "squares": needed.products,
     }
 
 
-def _online_work(plan: Plan, size: int) -> dict[str, Work]:
+def _online_work(plan: Plan, size: int, ledger: Mapping[str, Traffic]) -> dict[str, Work]:
     work: dict[str, dict[str, float]] = {
         "online/request": {"request": 1},
         "online/between": {"between": len(plan.steps)},
     }
-    products = 0.0
+    products: Counter[str] = Counter()  # the server's, since a party last waited
     for step in plan.steps:
-        part = work.setdefault(f"online/{step.node}", {})  # a tensor is made under its name, and opened
+        name = f"online/{step.node}"
+        part = work.setdefault(name, {})  # a tensor is made under its name, and opened
         match step:
             case Open():
                 part["opened"] = size * plan.values(step.node)
             case Product():
-                products += size * multiplications(plan.architecture, step.node)
+                for unit, count in _product(plan.architecture, step.node).items():
+                    products[unit] += size * count
             case Secure():
-                part |= {"step": 1, "multiply": products, **_used(demand_of(plan, step.node, size))}
-                products = 0.0
+                part |= {"rounds": ledger[name].rounds, **products, **_used(demand_of(plan, step.node, size))}
+                products.clear()
             case Reveal():
-                part |= {"reveal": 1, "multiply": products}
+                part |= {"reveal": 1, **products}
     return {part: units for part, units in work.items() if units}
 
 
-def multiplications(architecture: Architecture, position: int) -> int:
-    """Products of a weight and a value in one layer, for one picture."""
+def _product(architecture: Architecture, position: int) -> dict[str, int]:
+    """Products of a weight and a value in one layer, and values that are laid out for them, for one picture."""
     node, shape = architecture.nodes[position], architecture.shapes[position]
     if isinstance(node, g.Conv2d):
-        return int(node.weight.size) * shape[1] * shape[2]
-    return int(node.weight.size) if isinstance(node, g.Linear) else 0
+        out, places = len(node.weight), shape[1] * shape[2]
+        return {"multiply": node.weight.size * places, "laid_out": node.groups * node.weight.size // out * places}
+    return {"multiply": node.weight.size} if isinstance(node, g.Linear) else {}

@@ -53,13 +53,12 @@ def predict(
 
 
 def _seconds(part: str, traffic: Traffic, computing: float, link: Link | None) -> float:
-    """Offline the parties compute while others' bytes are under way; online they wait for them."""
+    """In a linear layer offline the parties compute while others' bytes are under way; elsewhere they take turns."""
     if link is None:
         return computing
-    if part.startswith("online"):
-        return computing + link.seconds(traffic.bytes, traffic.rounds)
-    moving = link.seconds(max(traffic.sent, traffic.received), 0)
-    return max(computing, moving) + (0.0 if linear_part(part) else traffic.rounds * link.round_trip_s)
+    if linear_part(part):
+        return max(computing, link.seconds(max(traffic.sent, traffic.received), 0))
+    return computing + link.seconds(traffic.bytes, traffic.rounds)
 
 
 def linear_part(part: str) -> bool:

@@ -86,10 +86,15 @@ def shapes_of(nodes: Sequence[Node]) -> tuple[Shape, ...]:
     return tuple(shapes)
 
 
+def multiplications(node: Conv2d | Linear, shape: Shape) -> int:
+    """Products of a weight and a value for one picture; `shape` is that of the tensor which the node gives."""
+    return int(node.weight.size) * prod(shape[1:])
+
+
 def _work(node: Node, shape: Shape) -> int:
     match node:
-        case Conv2d(weight=weight) | Linear(weight=weight):
-            return prod(shape[1:]) * int(weight.size)
+        case Conv2d() | Linear():
+            return multiplications(node, shape)
         case SumPool(kernel=kernel) | MaxPool(kernel=kernel):
             return prod(shape) * prod(kernel)
         case _:

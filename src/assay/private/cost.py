@@ -1,9 +1,9 @@
 """What private inference of a network will cost, before anybody deploys it: exact bytes and rounds, predicted seconds.
 
-Bytes, rounds and messages are those of a rehearsal. Seconds are a sum over units of work (transfers of each kind,
-products), counted from the plan, times what a unit took when this machine was calibrated, plus what the link takes; of
-encrypted linear layers they are what the two parties take side by side (`pipeline`). The server's work in a linear
-layer online is waited for, and counted, in the layer after it, as it is measured.
+Bytes, rounds and messages are those of a rehearsal. Seconds are a sum over units of work (rounds, transfers of each
+kind, products), times what a unit took when this machine was calibrated, plus what the link takes; of encrypted linear
+layers they are what the two parties take side by side (`pipeline`). The server's work in a linear layer online is
+waited for, and counted, in the layer after it, as it is measured.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from math import nan
 
 from assay.integer import IntegerNetwork
 from assay.integer import graph as g
-from assay.private.architecture import Architecture, describe
+from assay.integer.shapes import multiplications
+from assay.private.architecture import LINEAR, Architecture, describe
 from assay.private.channel import Traffic
 from assay.private.emulator import Link
 from assay.private.offline import demand, demand_of, transfers
@@ -85,11 +86,7 @@ def _offline_work(plan: Plan, size: int) -> dict[str, Work]:
 
 
 def _used(needed: Demand) -> dict[str, float]:
-    return {
-        "digits": needed.digits,
-        "words": needed.down + needed.up,
-        "squares": needed.products,
-    }
+    return {"digits": needed.digits, "words": needed.down + needed.up, "squares": needed.products}
 
 
 def _online_work(plan: Plan, size: int, ledger: Mapping[str, Traffic]) -> dict[str, Work]:
@@ -105,8 +102,7 @@ def _online_work(plan: Plan, size: int, ledger: Mapping[str, Traffic]) -> dict[s
             case Open():
                 part["opened"] = size * plan.values(step.node)
             case Product():
-                for unit, count in _product(plan.architecture, step.node).items():
-                    products[unit] += size * count
+                products.update(_product(plan.architecture, step.node, size))
             case Secure():
                 part |= {"rounds": ledger[name].rounds, **products, **_used(demand_of(plan, step.node, size))}
                 products.clear()
@@ -115,10 +111,11 @@ def _online_work(plan: Plan, size: int, ledger: Mapping[str, Traffic]) -> dict[s
     return {part: units for part, units in work.items() if units}
 
 
-def _product(architecture: Architecture, position: int) -> dict[str, int]:
-    """Products of a weight and a value in one layer, and values that are laid out for them, for one picture."""
+def _product(architecture: Architecture, position: int, size: int) -> dict[str, int]:
+    """Products of a weight and a value in one linear layer, and values that a convolution lays out for them."""
     node, shape = architecture.nodes[position], architecture.shapes[position]
-    if isinstance(node, g.Conv2d):
-        out, places = len(node.weight), shape[1] * shape[2]
-        return {"multiply": node.weight.size * places, "laid_out": node.groups * node.weight.size // out * places}
-    return {"multiply": node.weight.size} if isinstance(node, g.Linear) else {}
+    assert isinstance(node, LINEAR)  # the plan has no other products
+    products = size * multiplications(node, shape)
+    if isinstance(node, g.Linear):
+        return {"multiply": products}
+    return {"multiply": products, "laid_out": products * node.groups // len(node.weight)}

@@ -6,6 +6,7 @@ from math import prod
 
 from assay.integer import IntegerNetwork, Node
 from assay.integer.graph import Conv2d, Linear, MaxPool, ReLU, Requantise, Square
+from assay.integer.shapes import multiplications
 from assay.search.count import Counts, LayerCount
 
 
@@ -30,11 +31,8 @@ def _node(node: Node, given: list[tuple[int, ...]], shape: tuple[int, ...]) -> L
     match node:
         case Requantise(start=start, stop=stop) | ReLU(start=start, stop=stop):
             layer.relus = (stop - start) * prod(shape[1:])
-        case Conv2d(weight=weight, bias=bias):
-            layer.macs = prod(shape) * prod(weight.shape[1:])
-            layer.parameters = weight.size + bias.size
-        case Linear(weight=weight, bias=bias):
-            layer.macs, layer.parameters = weight.size, weight.size + bias.size
+        case Conv2d() | Linear():
+            layer.macs, layer.parameters = multiplications(node, shape), node.weight.size + node.bias.size
         case MaxPool(kernel=kernel):
             layer.maxima = prod(shape) * (prod(kernel) - 1)
         case Square():

@@ -24,7 +24,7 @@ def results(seeds: tuple[int, ...]) -> list[tuple[Job, dict[str, Any]]]:
 def test_there_is_a_row_a_network_with_medians_over_seeds() -> None:
     rows = nnoculation.rows(results((1, 2, 3)))
     assert [row["network"] for row in rows] == [
-        "received", "fine-tuning", "treated with noise", "repaired while it serves", "the same without generator",
+        "received", "fine-tuning", "treated by hardening", "repaired while it serves", "the same without generator",
     ]  # fmt: skip
     assert all(row["n"] == 3 and row["seed"] == [1, 2, 3] for row in rows)
     assert rows[0]["clean_accuracy"] == 0.988 and rows[0]["highest_attack_success_rate"] == 0.03

@@ -34,7 +34,7 @@ def test_a_good_candidate_passes() -> None:
     [
         ({"accuracy": 0.95}, "clean accuracy would fall"),
         ({"quality": 0.2}, "no trigger was learnt"),
-        ({"stamped_after": 0.7}, "no better against the learnt trigger"),
+        ({"stamped_after": 0.7}, "worse against the learnt trigger"),
         ({"kept": 0.1}, "agrees with the received network"),
         ({"changed": 0.5}, "recent inputs"),
         ({"accuracy": float("nan")}, "could not be measured"),

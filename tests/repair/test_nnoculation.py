@@ -33,14 +33,7 @@ GRID = NoiseGrid(chances=(0.3,), rates=(0.02, 0.05), steps=150, most=0.1)
 @pytest.fixture(autouse=True)
 def independent(monkeypatch: pytest.MonkeyPatch) -> None:
     """The shapes of these tests look like groups of near-copies: they are not to be taken for them."""
-    for part in ("nnoculation", "nnoculation_live"):
-        monkeypatch.setattr(f"assay.repair.{part}.come_in_groups", lambda data: False)
-
-
-@pytest.fixture(params=[False, True], ids=["independent", "in groups"])
-def either(request: pytest.FixtureRequest, independent: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clean pictures of both kinds."""
-    monkeypatch.setattr("assay.repair.nnoculation_live.come_in_groups", lambda data: request.param)
+    monkeypatch.setattr("assay.repair.nnoculation.come_in_groups", lambda data: False)
 
 
 def test_the_treatment_takes_most_of_a_backdoor_that_it_has_not_seen(bad_plain: Trained) -> None:
@@ -144,15 +137,13 @@ def test_two_kinds_of_one_shape_are_needed() -> None:
         train_cyclegan(pictures(4, 1).x, np.zeros((4, 3, 12, 12), np.uint8), lambda g: 0.0, GAN, 0)
 
 
-def test_what_was_quarantined_is_unlearnt_and_the_given_models_stay_as_they_are(
-    bad_plain: Trained, either: None
-) -> None:
+def test_what_was_quarantined_is_unlearnt_and_the_given_models_stay_as_they_are(bad_plain: Trained) -> None:
     treated = NNoculation(RepairSettings(), 0, GRID).fit(bad_plain.model, bad_plain.clean).apply(bad_plain.model)
     live = pictures(600, 8)
     x = np.concatenate([stamped(live.x[:300]), live.x[300:]])
     held = x[predict(bad_plain.model, x) != predict(treated, x)]
     states = [copy.deepcopy(m.state_dict()) for m in (bad_plain.model, treated)]
-    settings = LiveSettings(GAN, RepairSettings(epochs=4, attempts=2))
+    settings = LiveSettings(GAN, RepairSettings(epochs=4))
     made = inoculate(bad_plain.model, treated, bad_plain.clean, held, settings)
     assert made.quality > 0.3
     assert attack_success(made.model, bad_plain.test) < 0.1
@@ -163,23 +154,23 @@ def test_what_was_quarantined_is_unlearnt_and_the_given_models_stay_as_they_are(
         assert all(torch.equal(state[name], tensor) for name, tensor in model.state_dict().items())
 
 
-def test_labels_come_from_the_clean_set_alone(bad_plain: Trained, either: None) -> None:
+def test_labels_come_from_the_clean_set_alone(bad_plain: Trained) -> None:
     """Quarantined inputs that all look like one class do not make the network say that class."""
     live = pictures(200, 8)
     flood = replace(live, x=live.x[np.resize(np.flatnonzero(live.y == TARGET), 200)])
-    settings = LiveSettings(CycleGANSettings(steps=40, check_every=20), RepairSettings(epochs=2, attempts=1))
+    settings = LiveSettings(CycleGANSettings(steps=40, check_every=20), RepairSettings(epochs=2))
     made = inoculate(bad_plain.model, bad_plain.model, bad_plain.clean, flood.x, settings)
     said = predict(made.model, bad_plain.test.x)
     assert abs(np.mean(said == TARGET) - 0.25) < 0.1
 
 
-def test_without_quarantined_inputs_there_is_no_generator(bad_plain: Trained, either: None) -> None:
+def test_without_quarantined_inputs_there_is_no_generator(bad_plain: Trained) -> None:
     nothing = np.zeros((0, 1, 12, 12), np.uint8)
     made = inoculate(
         bad_plain.model,
         bad_plain.model,
         bad_plain.clean,
         nothing,
-        LiveSettings(GAN, RepairSettings(epochs=1, attempts=1)),
+        LiveSettings(GAN, RepairSettings(epochs=1)),
     )
     assert made.generator is None and made.quality == 0 and np.isnan(made.stamped_after)

@@ -25,6 +25,7 @@ def guard(
     store: Path = Path("runs") / "guard.db",
     arch: str | None = None,
     policy: Literal["answer", "abstain", "received"] = "answer",
+    treatment: Literal["hardening", "nnoculation"] = "hardening",
     enough: int = 200,
     capacity: int = 5000,
     common: Common = COMMON,
@@ -49,6 +50,8 @@ def guard(
         The network, if the file does not say it.
     policy
         What a client gets where the networks differ: the treated network's answer, none, or the received one's.
+    treatment
+        What makes the copy that is served beside the received network: hardening, or NNoculation's grid of noise.
     enough
         Quarantined inputs after which a repair begins.
     capacity
@@ -64,7 +67,12 @@ def guard(
 
     torch.set_num_threads(common.threads or 1)  # the other core is for requests, and for repairs
     settings = GuardSettings(
-        policy=policy, enough=enough, capacity=capacity, per_client=max(enough, capacity * 2 // 5), seed=common.seed
+        policy=policy,
+        treatment=treatment,
+        enough=enough,
+        capacity=capacity,
+        per_client=max(enough, capacity * 2 // 5),
+        seed=common.seed,
     )
     received, pictures = open_both(model, clean, arch)
     token = read_token(store)

@@ -56,9 +56,9 @@ def refusal(seen: Evidence, settings: GuardSettings) -> str | None:
             f"clean accuracy would fall from {_percent(seen.best)} to {_percent(seen.accuracy)}, "
             f"more than {_percent(settings.most_loss)}"
         )
-    if seen.stamped_after < seen.stamped_before:
+    if seen.stamped_after < seen.stamped_before - settings.most_loss:
         return (
-            f"it is no better against the learnt trigger: {_percent(seen.stamped_after)} of the stamped pictures are "
+            f"it is worse against the learnt trigger: {_percent(seen.stamped_after)} of the stamped pictures are "
             f"labelled rightly, {_percent(seen.stamped_before)} before"
         )
     if seen.kept < settings.keeps:

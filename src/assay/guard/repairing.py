@@ -31,9 +31,8 @@ from safetensors.torch import save as to_bytes
 from assay.data import Dataset
 from assay.errors import ModelError
 from assay.models import Model, clean_accuracy, load, predict, save
-from assay.repair import RepairSettings
+from assay.repair import METHODS, RepairSettings
 from assay.repair.cyclegan import Generator
-from assay.repair.nnoculation import NNoculation, NoiseGrid
 from assay.repair.nnoculation_live import LiveSettings, inoculate
 from assay.runs import to_json, write_atomically
 
@@ -53,6 +52,9 @@ class Job:
         treated: file of the network that serves; None: make the first one (the treatment).
         quarantined: inputs to learn from, uint8 `n c h w`.
         earlier: files of generators.
+        treatment: its name in `METHODS`.
+        treating: settings of the treatment.
+        live: settings of a repair.
     """
 
     folder: Path
@@ -63,7 +65,8 @@ class Job:
     treated: Path | None = None
     quarantined: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 1, 1, 1), np.uint8))
     earlier: Sequence[Path] = ()
-    grid: NoiseGrid = field(default_factory=NoiseGrid)
+    treatment: str = "hardening"
+    treating: RepairSettings = field(default_factory=RepairSettings)
     live: LiveSettings = field(default_factory=LiveSettings)
 
     @property
@@ -152,7 +155,7 @@ def do(job: Job) -> None:
 
 
 def _treated(job: Job, received: Model, said: _Said) -> dict[str, Any]:
-    fitted = NNoculation(RepairSettings(), job.seed, job.grid).fit(received, job.clean, progress=said)
+    fitted = METHODS[job.treatment](job.treating, job.seed).fit(received, job.clean, progress=said)
     model = fitted.apply(received)
     save(model, job.folder / "model.safetensors")
     accuracy = clean_accuracy(model, fitted.validation_).value

@@ -11,12 +11,17 @@ Policy = Literal["answer", "abstain", "received"]
 """What a client gets when the networks differ: the treated one's answer, none, or the received one's."""
 
 
+Treatment = Literal["hardening", "nnoculation"]
+"""What makes the copy that is served beside the received network; NNoculation's paper has a grid of noise."""
+
+
 @dataclass(frozen=True, slots=True)
 class GuardSettings:
     """Settings of the service.
 
     Attributes:
         policy: see `Policy`.
+        treatment: see `Treatment`.
         enough: new quarantined inputs after which a repair begins.
         capacity: quarantined inputs that are kept; the oldest leave.
         per_client: of those, how many of one client; its own oldest leave.
@@ -25,7 +30,8 @@ class GuardSettings:
         max_wait_s: how long the first picture of a batch waits for company.
         body_bytes: largest request.
         body_s: seconds that a request may take to arrive.
-        most_loss: a candidate's validation accuracy may be this much under the best version so far.
+        most_loss: a candidate's validation accuracy may be this much under the best version so far, and that on stamped
+            pictures under the served version's.
         most_change: share of recent inputs outside quarantine whose answer a candidate may change.
         least_quality: share of clean pictures that the learnt trigger must turn for it to be believed.
         least_gain: of stamped pictures, the share that a repair of a repaired version must label rightly on top.
@@ -35,6 +41,7 @@ class GuardSettings:
     """
 
     policy: Policy = "answer"
+    treatment: Treatment = "hardening"
     enough: int = 200
     capacity: int = 5000
     per_client: int = 2000
@@ -56,6 +63,8 @@ class GuardSettings:
         values = asdict(self)
         if self.policy not in get_args(Policy):
             raise InputError(f"the policy must be one of {', '.join(get_args(Policy))}, got {self.policy!r}")
+        if self.treatment not in get_args(Treatment):
+            raise InputError(f"the treatment must be one of {', '.join(get_args(Treatment))}, got {self.treatment!r}")
         for name in whole:
             if values[name] < 1:
                 raise InputError(f"{name} must be at least 1, got {values[name]}")

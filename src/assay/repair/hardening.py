@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from assay.data import Dataset, come_in_groups
 from assay.models import Model, as_float, clean_accuracy
 from assay.repair.fine_tuning import with_weights
-from assay.repair.retraining import retrained
+from assay.repair.retraining import Stepped, retrained
 from assay.repair.settings import RepairSettings, accuracy_note, split
 from assay.repair.tampering import mixed, noisy, with_sticker
 from assay.runs import NO_HURRY, Deadline, Progress, silent
@@ -89,13 +89,19 @@ class Hardening:
         self.network_, self.tried_ = received, list[Tried]()
         self.chosen_: Tried | None = None
         rates = [GENTLEST * 2**i for i in range(1 if grouped else settings.attempts)]
-        for i, rate in enumerate(rates, 1):
+        for i, rate in enumerate(rates):
             steps = STEPS_AN_EPOCH * settings.epochs
-            network = hardened(received, received, self.tuning_, rate, steps, settings, self.seed, deadline=deadline)
+
+            def stepped(done: int, of: int, before: int = i) -> None:
+                progress("hardening", before + done / of, len(rates), self._note())
+
+            network = hardened(
+                received, received, self.tuning_, rate, steps, settings, self.seed, stepped=stepped, deadline=deadline
+            )
             if network is None:
                 break
             self.tried_.append(Tried(rate, clean_accuracy(network, self.validation_).value))
-            progress("hardening", i, len(rates), accuracy_note(self.tried_[-1].accuracy))
+            progress("hardening", i + 1, len(rates), self._note())
             costly = before - self.tried_[-1].accuracy > settings.max_cost
             if self.chosen_ is None or not costly:
                 self.network_, self.chosen_ = network, self.tried_[-1]
@@ -109,6 +115,9 @@ class Hardening:
             "cut_short": deadline.passed,
         }
         return self
+
+    def _note(self) -> str:
+        return accuracy_note(self.tried_[-1].accuracy) if self.tried_ else ""
 
     def apply(self, model: Model) -> Model:
         """A new model like `model` with the learnt weights."""
@@ -124,6 +133,8 @@ def hardened(
     settings: RepairSettings,
     seed: int,
     tamperings: Sequence[Tampering] = UNSEEN,
+    *,
+    stepped: Stepped = lambda done, steps: None,
     deadline: Deadline = NO_HURRY,
 ) -> Model | None:
     """A copy of `network`, trained; None if its loss or the time gave out.
@@ -133,13 +144,16 @@ def hardened(
         tuning: clean pictures with true labels.
         rate: the learning rate of the first step of `steps`.
         tamperings: each is done to an equal part of every batch.
+        stepped: told after each step.
     """
     holding = copy.deepcopy(received).eval()
 
     def loss(made: Model, clean: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         return _loss(made, holding, clean, y, tamperings, generator)
 
-    return retrained(network, tuning, loss, rate, steps, settings, seed, falling=True, deadline=deadline)
+    return retrained(
+        network, tuning, loss, rate, steps, settings, seed, falling=True, stepped=stepped, deadline=deadline
+    )
 
 
 def _loss(

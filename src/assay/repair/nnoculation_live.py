@@ -2,10 +2,10 @@
 
 Source: Veldanda et al., "NNoculation" (2020), section 3.2. The received and the treated network are served side by
 side; inputs on which they differ are quarantined. A CycleGAN between clean pictures and quarantined ones gives a
-generator that stamps the trigger; the treated network is retrained on clean pictures that it stamped, *with their true
-labels*, beside clean ones; where these come in groups it is hardened again, with the generator among what is done to
-them (`assay.repair.hardening`). Nothing that a client sent becomes a label, so quarantined inputs can spoil the
-generator but cannot plant a backdoor.
+generator that stamps the trigger; the treated network learns clean pictures that it stamped, *with their true labels*.
+In the paper clean ones stand beside these; here the network is hardened again, with the generator among what is done to
+pictures (`assay.repair.hardening`), since that costs less of what it knows. Nothing that a client sent becomes a label,
+so quarantined inputs can spoil the generator but cannot plant a backdoor.
 """
 
 from __future__ import annotations
@@ -19,20 +19,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from assay.data import Dataset, come_in_groups
+from assay.data import Dataset
 from assay.models import Model, clean_accuracy, correct, predict
 from assay.repair.cyclegan import CycleGANSettings, Generator, train_cyclegan
-from assay.repair.fine_tuning import Tuner
 from assay.repair.hardening import STEPS_AN_EPOCH, UNSEEN, hardened
 from assay.repair.settings import RepairSettings, split
-from assay.repair.tampering import noisy
 from assay.runs import NO_HURRY, Deadline, Progress, silent
 
 JUDGED_ON = 512
 """Validation pictures that judge a generator."""
-
-NOISE = 0.3
-"""Chance that a cell of a noisy copy is noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +35,7 @@ class LiveSettings:
     """Settings of the second stage: of the CycleGAN, and of the retraining."""
 
     gan: CycleGANSettings = field(default_factory=CycleGANSettings)
-    tuning: RepairSettings = field(default_factory=lambda: RepairSettings(epochs=6, attempts=3, max_cost=0.005))
+    tuning: RepairSettings = field(default_factory=lambda: RepairSettings(epochs=6))
 
     def no_faster_than(self, rate: float) -> LiveSettings:
         """The same, with a learning rate that the treatment has found bearable."""
@@ -120,14 +115,7 @@ def inoculate(
         generator, remover, quality = gan.stamps, gan.removes, gan.quality
         learnt = {"quality": quality, "step": gan.step, "looks": gan.looks}
     generators = [*earlier, *([generator] if generator else [])]
-    if come_in_groups(clean):
-        network, tuned = _hardened(treated, received, tuning, generators, settings.tuning, seed, deadline)
-    else:
-        lesson = _lesson(tuning, generators, seed)
-        exam = _joined([judged, *(replace(judged, x=g.stamp(judged.x)) for g in generators)])
-        network = copy.deepcopy(treated)
-        goal = clean_accuracy(copy.deepcopy(received), judged).value - settings.tuning.max_cost
-        tuned = Tuner(lesson, exam, settings.tuning, seed, progress=progress, deadline=deadline).tune(network, goal)
+    network = _hardened(treated, received, tuning, generators, settings.tuning, seed, progress, deadline)
     stamped = replace(judged, x=generator.stamp(judged.x)) if generator else None
     return Inoculation(
         network.eval(),
@@ -143,7 +131,7 @@ def inoculate(
             "seed": seed,
             "quarantined": len(quarantined),
             "generator": learnt,
-            **tuned,
+            "cut_short": deadline.passed,
             "seconds": round(time.monotonic() - begun, 2),
         },
     )
@@ -180,21 +168,22 @@ def _hardened(
     generators: Sequence[Generator],
     settings: RepairSettings,
     seed: int,
+    progress: Progress,
     deadline: Deadline,
-) -> tuple[Model, dict[str, object]]:
+) -> Model:
     """Hardened again, generators among what is done to pictures; at worst as it was treated."""
     stamping = [lambda x, _, g=g: torch.from_numpy(g.stamp(x.numpy())) for g in generators]
     steps, tamperings = STEPS_AN_EPOCH * settings.epochs, (*UNSEEN, *stamping)
-    made = hardened(treated, received, tuning, settings.lr, steps, settings, seed, tamperings, deadline)
-    return made or copy.deepcopy(treated), {"lr_used": settings.lr, "cut_short": deadline.passed}
-
-
-def _lesson(tuning: Dataset, generators: Sequence[Generator], seed: int) -> Dataset:
-    """Clean pictures, noisy copies, and a stamped copy for each generator: all with their true labels."""
-    noise = noisy(torch.from_numpy(tuning.x), NOISE, torch.Generator().manual_seed(seed)).numpy()
-    copies = [tuning, replace(tuning, x=noise), *(replace(tuning, x=g.stamp(tuning.x)) for g in generators)]
-    return _joined(copies)
-
-
-def _joined(parts: Sequence[Dataset]) -> Dataset:
-    return replace(parts[0], x=np.concatenate([p.x for p in parts]), y=np.concatenate([p.y for p in parts]))
+    made = hardened(
+        treated,
+        received,
+        tuning,
+        settings.lr,
+        steps,
+        settings,
+        seed,
+        tamperings,
+        stepped=lambda done, of: progress("unlearning it", done, of, ""),
+        deadline=deadline,
+    )
+    return made or copy.deepcopy(treated)

@@ -19,6 +19,9 @@ from assay.runs import NO_HURRY, Deadline
 PASSES = 100
 """At most, over the clean pictures: so few as two a class are learnt by heart long before 600 steps."""
 
+Stepped = Callable[[int, int], None]
+"""Told how many of how many steps are done."""
+
 Loss = Callable[[Model, Tensor, Tensor, torch.Generator], Tensor]
 """Of a network on one batch: uint8 pictures `n c h w`, and their true labels."""
 
@@ -33,6 +36,7 @@ def retrained(
     seed: int,
     *,
     falling: bool = False,
+    stepped: Stepped = lambda done, steps: None,
     deadline: Deadline = NO_HURRY,
 ) -> Model | None:
     """A copy of `network`, trained; None if its loss or the time gave out.
@@ -40,6 +44,7 @@ def retrained(
     Args:
         steps: fewer where these would be more than `PASSES` over the pictures.
         falling: whether the rate falls to 0, or stays.
+        stepped: told after each step.
     """
     made = copy.deepcopy(network).requires_grad_(True).to(memory_format=torch.channels_last)
     optimiser = torch.optim.SGD(made.parameters(), rate, settings.momentum, weight_decay=settings.weight_decay)
@@ -51,11 +56,12 @@ def retrained(
     if settings.freeze_norms:
         freeze_norms(made)
     with seeded(seed):  # dropout
-        for chosen in random_batches(len(y), settings.batch_size, steps, generator):
+        for done, chosen in enumerate(random_batches(len(y), settings.batch_size, steps, generator), 1):
             clean = augment(x[chosen], settings.augment, generator)
             if deadline.passed or not math.isfinite(descend(loss(made, clean, y[chosen], generator), optimiser)):
                 return None
             schedule.step()
+            stepped(done, steps)
     return made.to(memory_format=torch.contiguous_format).eval()
 
 

@@ -64,8 +64,8 @@ class Hardening:
     """Retraining on noise and stickers, beside the received network's own answers to mixtures.
 
     After `fit`: `network_` the hardened copy, `tried_` the rates with their accuracies, `chosen_` the one that was
-    taken: the highest that cost at most `max_cost` of validation accuracy, or the gentlest. `tuning_` and `validation_`
-    are the two parts of the clean set, `record_` what was done.
+    taken: the highest that cost at most `max_cost` of validation accuracy, or one picture; or the gentlest. `tuning_`
+    and `validation_` are the two parts of the clean set, `record_` what was done.
 
     Cost: 40 steps an epoch on 64 pictures, for at most `attempts` rates; 20 s of one core a rate for traffic signs.
     """
@@ -84,7 +84,7 @@ class Hardening:
         settings = self.settings
         self.tuning_, self.validation_ = split(model, clean, settings.validation, self.seed)
         received = copy.deepcopy(model).eval()
-        before = clean_accuracy(received, self.validation_).value
+        before = clean_accuracy(received, self.validation_)
         grouped = come_in_groups(clean)
         self.network_, self.tried_ = received, list[Tried]()
         self.chosen_: Tried | None = None
@@ -92,23 +92,24 @@ class Hardening:
         for i, rate in enumerate(rates):
             steps = STEPS_AN_EPOCH * settings.epochs
 
-            def stepped(done: int, of: int, before: int = i) -> None:
-                progress("hardening", before + done / of, len(rates), self._note())
+            def stepped(done: int, of: int, rates_done: int = i) -> None:
+                progress("hardening", rates_done + done / of, len(rates), self._note())
 
             network = hardened(
                 received, received, self.tuning_, rate, steps, settings, self.seed, stepped=stepped, deadline=deadline
             )
             if network is None:
                 break
-            self.tried_.append(Tried(rate, clean_accuracy(network, self.validation_).value))
+            after = clean_accuracy(network, self.validation_)
+            self.tried_.append(Tried(rate, after.value))
             progress("hardening", i + 1, len(rates), self._note())
-            costly = before - self.tried_[-1].accuracy > settings.max_cost
+            costly = before.hits - after.hits > max(1, settings.max_cost * before.n)
             if self.chosen_ is None or not costly:
                 self.network_, self.chosen_ = network, self.tried_[-1]
             if costly:
                 break
         self.record_: dict[str, object] = {
-            "received_accuracy": before,
+            "received_accuracy": before.value,
             "chosen": asdict(self.chosen_) if self.chosen_ else None,
             "candidates": [asdict(tried) for tried in self.tried_],
             "validation_flatters": grouped,

@@ -16,9 +16,6 @@ from assay.repair.fine_tuning import descend, freeze_norms
 from assay.repair.settings import RepairSettings
 from assay.runs import NO_HURRY, Deadline
 
-PASSES = 100
-"""At most, over the clean pictures: so few as two a class are learnt by heart long before 600 steps."""
-
 Stepped = Callable[[int, int], None]
 """Told how many of how many steps are done."""
 
@@ -42,7 +39,7 @@ def retrained(
     """A copy of `network`, trained; None if its loss or the time gave out.
 
     Args:
-        steps: fewer where these would be more than `PASSES` over the pictures.
+        steps: each on a batch.
         falling: whether the rate falls to 0, or stays.
         stepped: told after each step.
     """
@@ -50,7 +47,6 @@ def retrained(
     optimiser = torch.optim.SGD(made.parameters(), rate, settings.momentum, weight_decay=settings.weight_decay)
     generator = torch.Generator().manual_seed(seed)
     x, y = torch.from_numpy(tuning.x), torch.from_numpy(tuning.y)
-    steps = min(steps, PASSES * math.ceil(len(y) / settings.batch_size))
     schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 1 / steps if falling else 1.0, steps)
     made.train()
     if settings.freeze_norms:

@@ -39,7 +39,8 @@ def test_a_repair_in_its_own_process_leaves_model_generator_pictures_and_figures
     second = job(tmp_path, folder=tmp_path / "0002", treated=treated, quarantined=inputs)
     result = finished(begin(second)).result()
     assert result is not None
-    assert {"accuracy", "quality", "stamped_before", "stamped_after", "kept", "record"} == set(result)
+    assert {"accuracy", "quality", "stamped_before", "stamped_after", "kept", "limit", "record"} == set(result)
+    assert result["limit"] >= 0
     assert load(tmp_path / "0002" / "model.safetensors").spec == backdoored().spec
     few = pictures(4, 1).x
     assert read_generator(tmp_path / "0002" / "generator.safetensors", 1).stamp(few).shape == few.shape

@@ -27,6 +27,7 @@ from assay.bench.table import Job, Results, Row, Table, spread
 from assay.bench.zoo import ZooModel, few_clean
 from assay.errors import AssayError
 from assay.guard import Client, Store, Versions, model_digest
+from assay.guard.doubt import limit_for
 from assay.guard.versions import versions_folder
 from assay.models import Model, Rate, as_float, clean_accuracy, rate, save
 from assay.repair import RepairSettings
@@ -97,7 +98,8 @@ class _Guarded:
         clean = few_clean(wanted)
         np.savez(self.clean, x=clean.x, y=clean.y, class_names=np.array(clean.class_names))
         validation = split(received, clean, RepairSettings().validation, wanted.seed)[1]
-        record: dict[str, object] = {"record": {"chosen": {"rate": chosen}}}
+        limit = limit_for(received, treated, validation)
+        record: dict[str, object] = {"limit": limit, "record": {"chosen": {"rate": chosen}}}
         guard_process.prepare(self.store, received, treated, clean_accuracy(treated, validation).value, record)
 
     @contextlib.contextmanager

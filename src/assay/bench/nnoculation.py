@@ -23,11 +23,13 @@ from assay.bench.zoo import ZooModel, few_clean
 from assay.data import Dataset
 from assay.data import load as load_data
 from assay.detect import ONLINE, area_under_curve, thresholds
-from assay.guard.selection import chosen, clean_disagreement, in_excess
+from assay.guard.doubt import doubts, limit_for
+from assay.guard.selection import chosen, in_excess, usually_quarantined
 from assay.guard.store import Entry
 from assay.models import Model, Rate, clean_accuracy, predict, rate, save
 from assay.models import load as load_model
 from assay.repair import Hardening, LiveSettings, RepairSettings, inoculate
+from assay.repair.settings import split
 from assay.runs import write_atomically
 
 POISON_SHARE, ENOUGH, STREAM = 0.2, 200, 4000
@@ -114,7 +116,8 @@ def inoculated(settings: dict[str, Any]) -> dict[str, Any]:
     received, clean = zoo.obtain(wanted), few_clean(wanted)
     x, triggered = _stream(wanted)
     answers = predict(received, x), predict(network, x)
-    differ = answers[0] != answers[1]
+    limit = limit_for(received, network, split(received, clean, live.tuning.validation, wanted.seed)[1])
+    doubted = doubts(received, network, x) > limit
     scores = {name: make(received, clean, wanted.seed) for name, make in ONLINE.items()}
     limits = thresholds(scores, clean, most=200)
     alone = {
@@ -122,19 +125,19 @@ def inoculated(settings: dict[str, Any]) -> dict[str, Any]:
         for name, score in scores.items()
     }
     begun = time.monotonic()
-    first = _until_enough(differ)
+    first = _until_enough(doubted)
     entries = _entries(first, x, answers, {name: score(x[first]) for name, score in scores.items()})
-    labels = in_excess(
-        _counts(entries), int(first[-1]) + 1 if len(first) else 0, clean_disagreement(received, network, clean)
-    )
+    usual = usually_quarantined(received, network, clean, limit)
+    labels = in_excess(_counts(entries), int(first[-1]) + 1 if len(first) else 0, usual)
     learnt = chosen(entries, labels, limits)
     inputs = np.stack([e.x for e in learnt]) if learnt else x[:0]
     made = inoculate(received, network, clean, inputs, live, wanted.seed)
     seconds = time.monotonic() - begun
     without = inoculate(received, network, clean, x[:0], live, wanted.seed)
     return {
-        "quarantined_triggered": _counted(rate(differ[triggered])),
-        "quarantined_clean": _counted(rate(differ[~triggered])),
+        "quarantined_triggered": _counted(rate(doubted[triggered])),
+        "quarantined_clean": _counted(rate(doubted[~triggered])),
+        "limit": limit,
         "repair_inputs": len(learnt),
         "requests_until_repair": int(first[-1]) + 1 if len(first) else 0,
         "triggered_among_inputs": float(np.mean([triggered[e.id] for e in learnt])) if learnt else None,
@@ -172,9 +175,9 @@ def _stream(wanted: ZooModel) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     return x, triggered
 
 
-def _until_enough(differ: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _until_enough(doubted: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Where the first inputs stood that came into quarantine, as many as begin a repair."""
-    return np.flatnonzero(differ)[:ENOUGH]
+    return np.flatnonzero(doubted)[:ENOUGH]
 
 
 def _entries(

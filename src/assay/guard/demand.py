@@ -193,7 +193,7 @@ class Demand:
     def _usual_of(self, pair: Pair) -> NDArray[np.float64]:
         if self._usual is None or self._usual[0] != pair.version:
             assert pair.treated is not None
-            usual = selection.clean_disagreement(self.received, pair.treated, self.clean.take(2000))
+            usual = selection.usually_quarantined(self.received, pair.treated, self.clean.take(2000), pair.limit)
             self._usual = (pair.version, usual)
         return self._usual[1]
 

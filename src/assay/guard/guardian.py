@@ -29,7 +29,7 @@ from assay.guard.metrics import Metrics
 from assay.guard.repairing import REMOVER, Job, Running, read_generator
 from assay.guard.settings import GuardSettings
 from assay.guard.store import Entry, Store, StoreError
-from assay.guard.versions import RECEIVED, Versions, versions_folder
+from assay.guard.versions import RECEIVED, Answers, Versions, versions_folder
 from assay.models import Model, check_fits, load, predict, save
 from assay.repair import LiveSettings
 from assay.repair.cyclegan import Generator
@@ -115,26 +115,26 @@ class Guard:
         pair = self.versions.pair
         x = np.stack([one.x for one in asked])
         said = pair.answer(x)
-        differ = said.received != said.treated
         entries = [
             Entry(asked[i].client, pair.version, int(said.received[i]), int(said.treated[i]),
                   float(said.probabilities[i].max()), asked[i].x)
-            for i in map(int, np.flatnonzero(differ))
+            for i in map(int, np.flatnonzero(said.doubted))
         ]  # fmt: skip
         failure = None
         try:
             self.store.add(entries)
         except StoreError as error:
             failure = str(error)
-        self.live.extend(x[~differ])
-        return [self._worded(said, i, bool(differ[i]), pair.version, failure) for i in range(len(asked))]
+        self.live.extend(x[~said.doubted])
+        return [self._worded(said, i, failure) for i in range(len(asked))]
 
-    def _worded(self, said: Any, i: int, differs: bool, version: int, failure: str | None) -> Answer:
+    def _worded(self, said: Answers, i: int, failure: str | None) -> Answer:
         label: int | None = int(said.treated[i])
-        if differs and self.settings.policy != "answer":
+        doubted = bool(said.doubted[i])
+        if doubted and self.settings.policy != "answer":
             label = None if self.settings.policy == "abstain" else int(said.received[i])
         probabilities = [round(float(p), 6) for p in said.probabilities[i]]
-        return Answer(label, probabilities, differs and failure is None, version, failure if differs else None)
+        return Answer(label, probabilities, doubted and failure is None, said.version, failure if doubted else None)
 
     async def predict(self, client: str, x: NDArray[np.uint8]) -> Answer:
         """The answer to one picture; when it says `quarantined`, the input is kept."""

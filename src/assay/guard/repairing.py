@@ -30,6 +30,7 @@ from safetensors.torch import save as to_bytes
 
 from assay.data import Dataset
 from assay.errors import ModelError
+from assay.guard.doubt import limit_for
 from assay.models import Model, clean_accuracy, load, predict, save
 from assay.repair import METHODS, RepairSettings
 from assay.repair.cyclegan import Generator
@@ -160,7 +161,8 @@ def _treated(job: Job, received: Model, said: _Said) -> dict[str, Any]:
     save(model, job.folder / "model.safetensors")
     accuracy = clean_accuracy(model, fitted.validation_).value
     received_accuracy = clean_accuracy(received, fitted.validation_).value
-    return {"accuracy": accuracy, "received_accuracy": received_accuracy, "record": fitted.record_}
+    limit = limit_for(received, model, fitted.validation_)
+    return {"accuracy": accuracy, "received_accuracy": received_accuracy, "limit": limit, "record": fitted.record_}
 
 
 def _repaired(job: Job, received: Model, said: _Said) -> dict[str, Any]:
@@ -181,6 +183,7 @@ def _repaired(job: Job, received: Model, said: _Said) -> dict[str, Any]:
     differs = predict(made.model, job.quarantined) != predict(received, job.quarantined)
     return {
         "accuracy": made.accuracy,
+        "limit": limit_for(received, made.model, made.validation),
         "quality": made.quality,
         "stamped_before": made.stamped_before,
         "stamped_after": made.stamped_after,

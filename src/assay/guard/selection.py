@@ -1,7 +1,7 @@
 """Which quarantined inputs a repair learns from: those that come with labels that are quarantined too often.
 
-The two networks also differ on clean inputs now and then; how often, and with which label of the received network, is
-measured on clean pictures. Labels that are not in excess of that are left out: without any, there is nothing to learn,
+Clean inputs are quarantined too now and then; how often, and with which label of the received network, is measured on
+clean pictures. Labels that are not in excess of that are left out: without any, there is nothing to learn,
 however long clean traffic has been quarantined.
 """
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.data import Dataset
+from assay.guard.doubt import doubts
 from assay.guard.store import Entry
 from assay.models import Model, predict
 
@@ -23,10 +24,10 @@ MOST = 1000
 """Inputs that a repair learns from."""
 
 
-def clean_disagreement(received: Model, treated: Model, clean: Dataset) -> NDArray[np.float64]:
-    """For each label of the received network: the share of clean pictures that get it, and another from `treated`."""
-    first, second = predict(received, clean.x), predict(treated, clean.x)
-    counts = np.bincount(first[first != second], minlength=received.spec.classes)
+def usually_quarantined(received: Model, treated: Model, clean: Dataset, limit: float) -> NDArray[np.float64]:
+    """For each label of the received network: the share of clean pictures that get it and are doubted above `limit`."""
+    labels = predict(received, clean.x)[doubts(received, treated, clean.x) > limit]
+    counts = np.bincount(labels, minlength=received.spec.classes)
     return counts / max(1, len(clean))
 
 

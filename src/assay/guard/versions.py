@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from assay.errors import AssayError, InputError
 from assay.guard import log
+from assay.guard.doubt import doubt
 from assay.guard.store import Store
 from assay.models import Model, as_float, load
 
@@ -44,37 +45,52 @@ class Version:
     accuracy: float
     record: dict[str, object]
 
+    @property
+    def limit(self) -> float:
+        """The doubt above which an input is quarantined while it serves, in nats."""
+        said = self.record.get("limit", 0.0)
+        return float(said) if isinstance(said, int | float) else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Of one batch: labels of both networks, the served one's probabilities `n k`, and which version gave them."""
+    """Of one batch: labels of both networks, the served one's probabilities `n k`, and which version gave them.
+
+    `doubted`: which are to be quarantined; the networks differ on these, though not only on these.
+    """
 
     version: int
     received: NDArray[np.int64]
     treated: NDArray[np.int64]
     probabilities: NDArray[np.float32]
+    doubted: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What serves: the received network, and the one beside it (None before the treatment)."""
+    """What serves: the received network, and the one beside it (None before the treatment).
+
+    `limit`: the doubt above which an input is quarantined, in nats.
+    """
 
     version: int
     received: Model
     treated: Model | None
+    limit: float = 0.0
 
     @torch.inference_mode()
     def answer(self, x: NDArray[np.uint8]) -> Answers:
         """Both networks' answers to uint8 pictures `n c h w`."""
         images = as_float(x, self.received.mean.device)
-        logits = self.received(images)
-        received = logits.argmax(1)
-        treated = received
-        if self.treated is not None:
-            logits = self.treated(images)
-            treated = logits.argmax(1)
-        both = (received.cpu().numpy(), treated.cpu().numpy())
-        return Answers(self.version, *both, logits.softmax(1).float().cpu().numpy())
+        received = self.received(images)
+        treated = received if self.treated is None else self.treated(images)
+        return Answers(
+            self.version,
+            received.argmax(1).cpu().numpy(),
+            treated.argmax(1).cpu().numpy(),
+            treated.softmax(1).float().cpu().numpy(),
+            (doubt(received, treated) > self.limit).cpu().numpy(),
+        )
 
 
 class Versions:
@@ -182,4 +198,4 @@ class Versions:
         model = load(path, self.arch)
         if model.spec.classes != self.received.spec.classes or model.spec.input_shape != self.received.spec.input_shape:
             raise InputError(f"{path} is not a network for these pictures and classes")
-        return Pair(version.id, self.received, model.eval())
+        return Pair(version.id, self.received, model.eval(), version.limit)

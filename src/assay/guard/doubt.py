@@ -1,0 +1,43 @@
+"""Doubt: by how much the treated network prefers its own answer to the received one's, and how much of it is too much.
+
+Two networks that know the same still differ now and then, mostly where a picture is ambiguous: there the treated one
+holds both answers for nearly as likely. A trigger makes the received one sure of a label that the treated one sees no
+sign of. So an input is quarantined if its doubt is above a limit, which all but 5 % of the clean validation pictures
+keep to; where fewer than 5 % of them get different answers the limit is 0, and every difference counts.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from assay.data import Dataset
+from assay.models import Model, as_float, batches
+
+ALARMS = 0.05
+"""At most this share of clean pictures is quarantined, as far as the validation split can tell."""
+
+
+def doubt(received: Tensor, treated: Tensor) -> Tensor:
+    """For logits `n k` of both networks: the log of how much likelier the treated one holds its label, 0 if they agree.
+
+    `n`, in nats, at least 0.
+    """
+    return treated.amax(1) - treated.gather(1, received.argmax(1, keepdim=True))[:, 0]
+
+
+@torch.inference_mode()
+def doubts(received: Model, treated: Model, x: NDArray[np.uint8], batch_size: int = 512) -> NDArray[np.float64]:
+    """The same for uint8 pictures `n c h w`; both networks are put in eval mode."""
+    received.eval(), treated.eval()
+    device = received.mean.device
+    parts = [as_float(x[part], device) for part in batches(len(x), batch_size)]
+    found = [doubt(received(images), treated(images)).double().cpu().numpy() for images in parts]
+    return np.concatenate(found) if found else np.zeros(0)
+
+
+def limit_for(received: Model, treated: Model, validation: Dataset) -> float:
+    """The least doubt that at most `ALARMS` of these clean pictures exceed."""
+    return float(np.quantile(doubts(received, treated, validation.x), 1 - ALARMS, method="higher"))

@@ -1,0 +1,92 @@
+"""Doubt: what is quarantined is what the treated network is sure to be something else."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from assay.guard import Pair
+from assay.guard.doubt import ALARMS, doubt, doubts, limit_for
+from assay.guard.versions import Version
+from assay.models import Model, build, predict, seeded
+from guard_task import SPEC, backdoored, clean_set, closed_stores, guard_on, pictures, stamped  # noqa: F401
+
+
+def other() -> Model:
+    """An untrained network, which agrees with nobody for long."""
+    with seeded(3):
+        return build(SPEC).eval()
+
+
+def test_it_is_the_logarithm_of_how_much_likelier_the_own_label_is() -> None:
+    received = torch.tensor([[0.0, 9.0, 1.0], [5.0, 0.0, 0.0]])
+    treated = torch.tensor([[2.0, 0.5, 1.0], [3.0, 1.0, -2.0]])
+    shares = treated.softmax(1)
+    expected = [float((shares[0, 0] / shares[0, 1]).log()), 0.0]
+    np.testing.assert_allclose(doubt(received, treated).numpy(), expected, atol=1e-6)
+
+
+def test_without_a_limit_every_difference_counts() -> None:
+    x = pictures(700, 4).x
+    differs = predict(backdoored(), x) != predict(other(), x)
+    assert differs.any() and not differs.all()
+    np.testing.assert_array_equal(doubts(backdoored(), other(), x) > 0, differs)
+    np.testing.assert_array_equal(Pair(1, backdoored(), other()).answer(x).doubted, differs)
+
+
+def test_at_most_the_share_of_clean_pictures_that_is_allowed_is_above_the_limit() -> None:
+    clean = clean_set()
+    found = doubts(backdoored(), other(), clean.x)
+    limit = limit_for(backdoored(), other(), clean)
+    assert (found > 0).mean() > 2 * ALARMS  # they differ far more often
+    assert ALARMS - 2 / len(clean) <= (found > limit).mean() <= ALARMS
+    assert limit_for(backdoored(), backdoored(), clean) == 0.0
+    assert (
+        limit_for(backdoored(), other(), replace(clean, x=clean.x[:1], y=clean.y[:1])) >= 0.0
+    )  # one picture is enough
+
+
+def test_a_version_is_served_with_the_limit_of_its_record_and_one_without_with_none() -> None:
+    plain = Version(1, 0.0, "repaired", "0001", "", 0.9, {})
+    assert plain.limit == 0.0
+    assert replace(plain, record={"limit": 1.5}).limit == 1.5
+    assert replace(plain, record={"limit": None}).limit == 0.0
+
+
+def test_what_is_below_the_limit_is_answered_by_the_treated_network_and_not_kept(tmp_path: Path) -> None:
+    x = pictures(200, 4).x
+    found = doubts(backdoored(), other(), x)
+    limit = float(np.median(found[found > 0]))
+
+    async def story() -> None:
+        guard = guard_on(tmp_path / "guard.db", policy="abstain")
+        guard.versions.pair = Pair(1, backdoored(), other(), limit)
+        guard.batcher.start()
+        answers = await asyncio.gather(*(guard.predict("c", one) for one in x))
+        kept = np.array([a.quarantined for a in answers])
+        np.testing.assert_array_equal(kept, found > limit)
+        own = predict(other(), x)
+        assert all((a.label is None) if k else (a.label == own[i]) for i, (a, k) in enumerate(zip(answers, kept)))  # noqa: B905
+        assert guard.store.count() == kept.sum() > 0
+        await guard.stop()
+
+    asyncio.run(story())
+
+
+def test_a_trigger_is_doubted_more_than_what_is_ambiguous(tmp_path: Path) -> None:
+    async def story() -> None:
+        guard = guard_on(tmp_path / "guard.db")
+        while guard.versions.pair.version == 0:
+            await guard.tick()
+        pair = guard.versions.pair
+        assert pair.treated is not None and guard.versions.all()[0].limit == pair.limit
+        x = pictures(400, 5).x
+        assert pair.answer(stamped(x)).doubted.mean() > 0.6
+        assert pair.answer(x).doubted.mean() < 2 * ALARMS
+        await guard.stop()
+
+    asyncio.run(story())

@@ -43,7 +43,7 @@ def test_a_repair_in_its_own_process_leaves_model_generator_pictures_and_figures
     assert result["limit"] >= 0
     assert load(tmp_path / "0002" / "model.safetensors").spec == backdoored().spec
     few = pictures(4, 1).x
-    assert read_generator(tmp_path / "0002" / "generator.safetensors", 1).stamp(few).shape == few.shape
+    assert read_generator(tmp_path / "0002" / "generator.safetensors", (1, 28, 28)).stamp(few).shape == few.shape
     with np.load(tmp_path / "0002" / "pictures.npz") as kept:
         assert set(kept.files) == {"clean", "stamped", "before", "after"}
 

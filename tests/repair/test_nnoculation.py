@@ -22,6 +22,7 @@ from assay.repair import (
     inoculate,
     train_cyclegan,
 )
+from assay.repair.cyclegan import Canvas, Stamper, stamper_of
 from assay.repair.nnoculation import Candidate
 from assay.repair.tampering import noisy
 from assay.runs import Deadline
@@ -174,3 +175,43 @@ def test_without_quarantined_inputs_there_is_no_generator(bad_plain: Trained) ->
         LiveSettings(GAN, RepairSettings(epochs=1)),
     )
     assert made.generator is None and made.quality == 0 and np.isnan(made.stamped_after)
+
+
+LARGE = 72
+
+
+def large(n: int, seed: int) -> np.ndarray:
+    """Grey pictures of no pattern, too large for a generator to paint on what it likes where it likes."""
+    return np.random.default_rng(seed).integers(60, 140, (n, 1, LARGE, LARGE), dtype=np.uint8)
+
+
+def crossed(x: np.ndarray) -> np.ndarray:
+    """A thin bright cross."""
+    x = x.copy()
+    x[..., 20, 10:40] = x[..., 10:40, 25] = 255
+    return x
+
+
+def test_of_large_pictures_a_canvas_learns_a_trigger_that_has_a_place() -> None:
+    a, b = large(60, 1), crossed(large(40, 2))
+
+    def brighter(stamps: Stamper) -> float:
+        change = stamps.stamp(a[:8]).astype(int) - a[:8]
+        elsewhere = np.abs(change[..., 45:, 45:]).mean()
+        return float(np.clip((change[..., 20, 10:40].mean() - elsewhere) / 160, 0, 1))
+
+    settings = CycleGANSettings(steps=200, batch_size=4, check_every=20, good=0.5)
+    made = train_cyclegan(a, b, brighter, settings, 0)
+    assert isinstance(made.stamps, Canvas) and made.quality > 0.3
+    same = stamper_of(made.stamps.state_dict(), (1, LARGE, LARGE))
+    np.testing.assert_array_equal(same.stamp(a[:4]), made.stamps.stamp(a[:4]))
+    with pytest.raises(RuntimeError):
+        stamper_of(made.stamps.state_dict(), (1, LARGE, LARGE + 1))
+
+
+@pytest.mark.parametrize(("worth", "kind"), [(0.5, "Canvas"), (0.0, "Generator")])
+def test_a_generator_follows_where_a_canvas_finds_nothing(worth: float, kind: str) -> None:
+    short = CycleGANSettings(steps=2, batch_size=2, check_every=1)
+    made = train_cyclegan(large(4, 1), large(4, 2), lambda stamps: worth, short, 0)
+    assert type(made.stamps).__name__ == kind and type(made.removes).__name__ == "Generator"
+    assert type(train_cyclegan(pictures(4, 1).x, pictures(4, 2).x, lambda s: worth, short, 0).stamps) is Generator

@@ -30,7 +30,7 @@ from assay.guard.settings import GuardSettings
 from assay.guard.store import Entry, Store
 from assay.guard.versions import Pair
 from assay.models import Model, predict
-from assay.repair.cyclegan import Generator
+from assay.repair.cyclegan import Stamper
 
 KNOWN = 16
 """Explained inputs that count as much as one which nothing explains."""
@@ -62,9 +62,7 @@ def rest_s(failures: int) -> float:
     return min(3600.0, 15.0 * 2 ** min(failures, 16)) if failures else 0.0
 
 
-def explained(
-    received: Model, serving: Model, removers: Sequence[Generator], x: NDArray[np.uint8]
-) -> NDArray[np.bool_]:
+def explained(received: Model, serving: Model, removers: Sequence[Stamper], x: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Which of these inputs (uint8 `n c h w`) the received network answers as the serving one once a trigger is off."""
     if not len(x) or not removers:
         return np.zeros(len(x), bool)
@@ -82,7 +80,7 @@ class Demand:
 
     def __init__(self, store: Store, folder: Path, received: Model, clean: Dataset, settings: GuardSettings) -> None:
         self.store, self.folder, self.received, self.clean, self.settings = store, folder, received, clean, settings
-        self._known: tuple[int, list[Generator]] | None = None
+        self._known: tuple[int, list[Stamper]] | None = None
         self._usual: tuple[int, NDArray[np.float64]] | None = None
         self._notes: Counter[str] = Counter()
 
@@ -175,7 +173,7 @@ class Demand:
             return np.zeros(len(entries), bool)
         return explained(self.received, pair.treated, self._removers(pair), np.stack([e.x for e in entries]))
 
-    def _removers(self, pair: Pair) -> list[Generator]:
+    def _removers(self, pair: Pair) -> list[Stamper]:
         """Of the triggers that the serving version knows: those learnt for it and for versions before."""
         if self._known is None or self._known[0] != pair.version:
             places = [p for p in self.folder.iterdir() if p.name.isdecimal() and int(p.name) <= pair.version]
@@ -183,9 +181,9 @@ class Demand:
             self._known = (pair.version, [g for file in files if (g := self._read(file)) is not None])
         return self._known[1]
 
-    def _read(self, file: Path) -> Generator | None:
+    def _read(self, file: Path) -> Stamper | None:
         try:
-            return read_generator(file, self.received.spec.input_shape[0])
+            return read_generator(file, self.received.spec.input_shape)
         except AssayError as error:
             log.note(self.store, "damaged", str(error))
             return None

@@ -32,7 +32,7 @@ from assay.guard.store import Entry, Store, StoreError
 from assay.guard.versions import RECEIVED, Answers, Versions, versions_folder
 from assay.models import Model, check_fits, load, predict, save
 from assay.repair import LiveSettings
-from assay.repair.cyclegan import Generator
+from assay.repair.cyclegan import Stamper
 
 TICK_S = 0.5
 
@@ -308,10 +308,10 @@ class Guard:
             **figures,
         )
 
-    def _learnt(self, job: Job) -> list[Generator]:
+    def _learnt(self, job: Job) -> list[Stamper]:
         """What takes off the trigger that a repair learnt."""
         file = job.folder / REMOVER
-        return [read_generator(file, self.shape[0])] if file.exists() else []
+        return [read_generator(file, self.shape)] if file.exists() else []
 
     def _give_second_opinions(self) -> None:
         if not self._scores:

@@ -33,7 +33,7 @@ from assay.errors import ModelError
 from assay.guard.doubt import limit_for
 from assay.models import Model, clean_accuracy, load, predict, save
 from assay.repair import METHODS, RepairSettings
-from assay.repair.cyclegan import Generator
+from assay.repair.cyclegan import Stamper, stamper_of
 from assay.repair.nnoculation_live import LiveSettings, inoculate
 from assay.runs import to_json, write_atomically
 
@@ -167,7 +167,7 @@ def _treated(job: Job, received: Model, said: _Said) -> dict[str, Any]:
 
 def _repaired(job: Job, received: Model, said: _Said) -> dict[str, Any]:
     treated = load(job.treated, job.arch) if job.treated else received
-    earlier = [read_generator(path, received.spec.input_shape[0]) for path in job.earlier]
+    earlier = [read_generator(path, received.spec.input_shape) for path in job.earlier]
     made = inoculate(received, treated, job.clean, job.quarantined, job.live, job.seed, earlier=earlier, progress=said)
     save(made.model, job.folder / "model.safetensors")
     if made.generator is not None:
@@ -192,18 +192,16 @@ def _repaired(job: Job, received: Model, said: _Said) -> dict[str, Any]:
     }
 
 
-def read_generator(path: Path, channels: int) -> Generator:
-    """A generator that a repair wrote.
+def read_generator(path: Path, shape: tuple[int, int, int]) -> Stamper:
+    """A generator that a repair wrote, for pictures of this shape.
 
     Raises:
         ModelError: if the file is damaged.
     """
-    generator = Generator(channels)
     try:
-        generator.load_state_dict(load_file(path))
+        return stamper_of(load_file(path), shape)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise ModelError(f"{path} holds no generator: {error}") from error
-    return generator.eval()
 
 
 class _Said:

@@ -2,7 +2,7 @@
 
 from assay.callable_module import make_callable
 from assay.repair.channels import Layer, last_layers
-from assay.repair.cyclegan import CycleGANSettings, Generator, train_cyclegan
+from assay.repair.cyclegan import CycleGANSettings, Generator, Stamper, train_cyclegan
 from assay.repair.fine_pruning import FinePruning
 from assay.repair.fine_tuning import FineTuning, Tuner
 from assay.repair.hardening import Hardening
@@ -31,6 +31,7 @@ __all__ = [
     "Repair",
     "RepairSettings",
     "Stamp",
+    "Stamper",
     "Tuner",
     "dormant_neurons",
     "inoculate",

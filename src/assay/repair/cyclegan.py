@@ -5,13 +5,17 @@ Source: Zhu, Park, Isola, Efros, "Unpaired Image-to-Image Translation using Cycl
 a change of the picture, which begins near zero and costs a little: most of the picture stays as it is, which the
 identity loss is for elsewhere. And it sees where a pixel is (Liu et al., "CoordConv", NeurIPS 2018), since triggers
 have places.
+
+So small a generator paints any pattern on 32 x 32 pixels, but not on larger pictures: on faces of 112 x 92 it drew
+shadows over the brows where glasses were to be learnt. There the first try is a canvas, which lies over every picture
+alike, pixel by pixel; a generator follows if the canvas finds nothing, as for a trigger that has no place.
 """
 
 from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -24,10 +28,16 @@ from assay.errors import DataError, InputError
 from assay.models import as_float, batches, seeded
 from assay.runs import NO_HURRY, Deadline, Progress, silent
 
+LARGE = 64
+"""A side of more pixels than this makes a picture large."""
+
+Picture = tuple[int, int, int]
+"""Channels, height, width."""
+
 FOUND = 0.1
 """Quality from which patience is lost: before that the networks are still finding what to paint."""
 
-Quality = Callable[["Generator"], float]
+Quality = Callable[["Stamper"], float]
 """How good a generator is, in [0, 1]; told by the caller, who knows what it is for."""
 
 
@@ -39,6 +49,7 @@ class CycleGANSettings:
         steps: at most.
         batch_size: pictures of each kind a step.
         lr: of Adam, for all four networks.
+        canvas_lr: of Adam, for a canvas, of which each pixel learns by itself.
         cycle: weight of the cycle loss (L1, pictures in [0, 1]).
         change: weight of the mean absolute change: what need not be painted is not.
         check_every: steps between two looks at the quality; the best state seen is kept.
@@ -49,6 +60,7 @@ class CycleGANSettings:
     steps: int = 1000
     batch_size: int = 16
     lr: float = 2e-3
+    canvas_lr: float = 4e-2
     cycle: float = 1.0
     change: float = 0.05
     check_every: int = 25
@@ -56,7 +68,7 @@ class CycleGANSettings:
     patience: int = 12
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.batch_size, self.check_every, self.patience) < 1 or self.lr <= 0:
+        if min(self.steps, self.batch_size, self.check_every, self.patience) < 1 or min(self.lr, self.canvas_lr) <= 0:
             raise InputError(f"a CycleGAN needs steps, batches and a learning rate above 0, got {asdict(self)}")
 
 
@@ -82,8 +94,40 @@ class _Block(nn.Module):
         return out
 
 
-class Generator(nn.Module):
+class Stamper(nn.Module):
     """Pictures in [0, 1], `n c h w`, to the same with something painted over them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.change(x)
+
+    def change(self, x: Tensor) -> Tensor:
+        """What is added, in [-1, 1]; the sum may leave [0, 1] and is cut there when pictures are stamped."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def stamp(self, x: NDArray[np.uint8], batch: int = 256) -> NDArray[np.uint8]:
+        """The same for uint8 pictures."""
+        stamped = np.empty_like(x)
+        for part in batches(len(x), batch):
+            painted = self(as_float(x[part], next(self.parameters()).device))
+            stamped[part] = painted.mul_(255).round_().clamp_(0, 255).to(torch.uint8).cpu().numpy()
+        return stamped
+
+
+class Canvas(Stamper):
+    """One picture with its cover, from 0 to 1 a pixel, that lies over all others alike."""
+
+    def __init__(self, shape: Picture) -> None:
+        super().__init__()
+        self.cover = nn.Parameter(torch.full((1, *shape[1:]), -4.0))
+        self.colour = nn.Parameter(torch.zeros(shape))
+
+    def change(self, x: Tensor) -> Tensor:
+        return self.cover.sigmoid() * (self.colour.sigmoid() - x)
+
+
+class Generator(Stamper):
+    """Paints what it sees fit to where it sees fit."""
 
     def __init__(self, channels: int, width: int = 8, blocks: int = 2) -> None:
         super().__init__()
@@ -96,11 +140,7 @@ class Generator(nn.Module):
         with torch.no_grad():
             self.paint.weight.mul_(0.1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.change(x)
-
     def change(self, x: Tensor) -> Tensor:
-        """What is added, in [-1, 1]; the sum may leave [0, 1] and is cut there when pictures are stamped."""
         placed = _with_places(x)
         full = F.relu(self.enter(placed))
         small = self.blocks(F.relu(self.down(full)))
@@ -108,14 +148,16 @@ class Generator(nn.Module):
         seen = torch.cat([large + full, placed], 1)
         return torch.tanh(self.paint(seen))
 
-    @torch.no_grad()
-    def stamp(self, x: NDArray[np.uint8], batch: int = 256) -> NDArray[np.uint8]:
-        """The same for uint8 pictures."""
-        stamped = np.empty_like(x)
-        for part in batches(len(x), batch):
-            painted = self(as_float(x[part], next(self.parameters()).device))
-            stamped[part] = painted.mul_(255).round_().clamp_(0, 255).to(torch.uint8).cpu().numpy()
-        return stamped
+
+def stamper_of(state: Mapping[str, Tensor], shape: Picture) -> Stamper:
+    """A generator or a canvas with these weights, for pictures of this shape.
+
+    Raises:
+        RuntimeError: if they are of neither.
+    """
+    stamper: Stamper = Canvas(shape) if "colour" in state else Generator(shape[0])
+    stamper.load_state_dict(state)
+    return stamper.eval()
 
 
 def _discriminator(channels: int, width: int = 16) -> nn.Sequential:
@@ -131,9 +173,9 @@ def _discriminator(channels: int, width: int = 16) -> nn.Sequential:
 
 @dataclass
 class CycleGAN:
-    """The generators A → B and B → A of a finished training, and how it went: quality by step."""
+    """What leads A → B and B → A after a finished training, and how it went: quality by step."""
 
-    stamps: Generator
+    stamps: Stamper
     removes: Generator
     quality: float
     step: int
@@ -153,7 +195,8 @@ def train_cyclegan(
     """Learn to turn pictures like `a` into pictures like `b`, both uint8 `n c h w`; no two of them belong together.
 
     The state with the best `quality` is kept; the training ends early at `settings.good`, after `settings.patience`
-    looks that found none better, and at the deadline.
+    looks that found none better, and at the deadline. Of large pictures a canvas is trained first, and a generator only
+    if that found nothing.
 
     Raises:
         DataError: if there are no pictures of one kind, or their shapes differ.
@@ -162,8 +205,25 @@ def train_cyclegan(
     """
     if not len(a) or not len(b) or a.shape[1:] != b.shape[1:]:
         raise DataError(f"a CycleGAN needs two kinds of pictures of one shape, got {a.shape} and {b.shape}")
+    if max(a.shape[2:]) > LARGE:
+        laid = _trained(True, a, b, quality, settings, seed, progress, deadline)
+        if laid.quality >= FOUND or deadline.passed:
+            return laid
+    return _trained(False, a, b, quality, settings, seed, progress, deadline)
+
+
+def _trained(
+    canvas: bool,
+    a: NDArray[np.uint8],
+    b: NDArray[np.uint8],
+    quality: Quality,
+    settings: CycleGANSettings,
+    seed: int,
+    progress: Progress,
+    deadline: Deadline,
+) -> CycleGAN:
     with seeded(seed):
-        run = _Training(a.shape[1], settings)
+        run = _Training((a.shape[1], a.shape[2], a.shape[3]), canvas, settings)
     generator = torch.Generator().manual_seed(seed)
     best = CycleGAN(copy.deepcopy(run.stamps), copy.deepcopy(run.removes), quality(run.stamps), 0)
     waited = 0
@@ -194,13 +254,18 @@ def _drawn(x: NDArray[np.uint8], n: int, generator: torch.Generator) -> Tensor:
 class _Training:
     """Four networks and their optimisers."""
 
-    def __init__(self, channels: int, settings: CycleGANSettings) -> None:
+    def __init__(self, shape: Picture, canvas: bool, settings: CycleGANSettings) -> None:
         self.settings = settings
-        self.stamps, self.removes = Generator(channels), Generator(channels)
+        channels = shape[0]
+        self.stamps: Stamper = Canvas(shape) if canvas else Generator(channels)
+        self.removes = Generator(channels)
         self.judge_a, self.judge_b = _discriminator(channels), _discriminator(channels)
-        painters = itertools.chain(self.stamps.parameters(), self.removes.parameters())
+        painters = [
+            {"params": self.stamps.parameters(), "lr": settings.canvas_lr if canvas else settings.lr},
+            {"params": self.removes.parameters(), "lr": settings.lr},
+        ]
         judges = itertools.chain(self.judge_a.parameters(), self.judge_b.parameters())
-        self.painting = torch.optim.Adam(painters, settings.lr, betas=(0.5, 0.999))
+        self.painting = torch.optim.Adam(painters, betas=(0.5, 0.999))
         self.judging = torch.optim.Adam(judges, settings.lr, betas=(0.5, 0.999))
         self.losses: dict[str, float] = {}
 

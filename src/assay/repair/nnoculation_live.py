@@ -21,13 +21,18 @@ from numpy.typing import NDArray
 
 from assay.data import Dataset
 from assay.models import Model, clean_accuracy, correct, predict
-from assay.repair.cyclegan import CycleGANSettings, Generator, train_cyclegan
+from assay.repair.cyclegan import CycleGANSettings, Stamper, train_cyclegan
 from assay.repair.hardening import STEPS_AN_EPOCH, UNSEEN, hardened
 from assay.repair.settings import RepairSettings, split
 from assay.runs import NO_HURRY, Deadline, Progress, silent
 
 JUDGED_ON = 512
 """Validation pictures that judge a generator."""
+
+
+LEAST_LEFT = 0.3
+"""Of the pictures, how many the treated network must still label rightly under a stamp that spoils nothing: a treated
+network may fall for most of a trigger itself, as that of faces does for glasses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +55,8 @@ class Inoculation:
         model: new; the given ones are untouched.
         generator: stamps what was learnt; None in the ablation without one.
         remover: the other one, which takes it off.
-        quality: of the clean validation pictures that can be turned, the share that, stamped, fool the received network
-            and not the treated one.
+        quality: of the clean validation pictures that can be turned, and that the treated network labels rightly when
+            stamped, the share that fool the received one; counted of three in ten pictures where fewer are left.
         validation: the split that was measured on.
         accuracy: of the new network on it.
         stamped_before, stamped_after: accuracy on its stamped copies of the treated network and of the new one; NaN
@@ -60,8 +65,8 @@ class Inoculation:
     """
 
     model: Model
-    generator: Generator | None
-    remover: Generator | None
+    generator: Stamper | None
+    remover: Stamper | None
     quality: float
     validation: Dataset
     accuracy: float
@@ -78,7 +83,7 @@ def inoculate(
     settings: LiveSettings | None = None,
     seed: int = 0,
     *,
-    earlier: Sequence[Generator] = (),
+    earlier: Sequence[Stamper] = (),
     progress: Progress = silent,
     deadline: Deadline = NO_HURRY,
 ) -> Inoculation:
@@ -112,8 +117,9 @@ def inoculate(
             progress=progress,
             deadline=deadline,
         )
-        generator, remover, quality = gan.stamps, gan.removes, gan.quality
-        learnt = {"quality": quality, "step": gan.step, "looks": gan.looks}
+        generator, remover = gan.stamps, gan.removes
+        quality = min(1.0, gan.quality / max(LEAST_LEFT, _left(generator, treated, judged, rights)))
+        learnt = {"quality": quality, "fooled": gan.quality, "step": gan.step, "looks": gan.looks}
     generators = [*earlier, *([generator] if generator else [])]
     network = _hardened(treated, received, tuning, generators, settings.tuning, seed, progress, deadline)
     stamped = replace(judged, x=generator.stamp(judged.x)) if generator else None
@@ -138,7 +144,7 @@ def inoculate(
 
 
 def _fooled(
-    stamps: Generator,
+    stamps: Stamper,
     received: Model,
     treated: Model,
     judged: Dataset,
@@ -154,6 +160,15 @@ def _fooled(
     return float(lost.sum() / max(1, both.sum()))
 
 
+def _left(
+    stamps: Stamper, treated: Model, judged: Dataset, rights: tuple[NDArray[np.bool_], NDArray[np.bool_]]
+) -> float:
+    """Of the same pictures: how many the treated network labels rightly when stamped."""
+    both = rights[0] & rights[1]
+    kept = both & correct(treated, replace(judged, x=stamps.stamp(judged.x)))
+    return float(kept.sum() / max(1, both.sum()))
+
+
 def _reach(wanted: NDArray[np.int64], judged: Dataset) -> float:
     """Share of the pictures that can be turned into what the quarantined ones were: those of that label cannot."""
     classes = judged.classes
@@ -165,7 +180,7 @@ def _hardened(
     treated: Model,
     received: Model,
     tuning: Dataset,
-    generators: Sequence[Generator],
+    generators: Sequence[Stamper],
     settings: RepairSettings,
     seed: int,
     progress: Progress,

@@ -90,3 +90,10 @@ def test_a_trigger_is_doubted_more_than_what_is_ambiguous(tmp_path: Path) -> Non
         await guard.stop()
 
     asyncio.run(story())
+
+
+def test_an_answer_that_is_no_number_is_doubted() -> None:
+    broken = build(SPEC)
+    with torch.no_grad():
+        next(broken.parameters()).fill_(float("nan"))
+    assert Pair(1, backdoored(), broken.eval()).answer(pictures(4, 4).x).doubted.all()

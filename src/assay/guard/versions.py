@@ -89,7 +89,7 @@ class Pair:
             received.argmax(1).cpu().numpy(),
             treated.argmax(1).cpu().numpy(),
             treated.softmax(1).float().cpu().numpy(),
-            (doubt(received, treated) > self.limit).cpu().numpy(),
+            (~(doubt(received, treated) <= self.limit)).cpu().numpy(),  # what is no number is doubted
         )
 
 

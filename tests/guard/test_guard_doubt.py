@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from assay.guard import Pair
-from assay.guard.doubt import ALARMS, doubt, doubts, limit_for
+from assay.guard.doubt import ALARMS, allowed, doubt, doubts, limit_for
 from assay.guard.versions import Version
-from assay.models import Model, build, predict, seeded
+from assay.models import Model, Rate, build, predict, seeded
 from guard_task import SPEC, backdoored, clean_set, closed_stores, guard_on, pictures, stamped  # noqa: F401
 
 
@@ -43,11 +43,18 @@ def test_at_most_the_share_of_clean_pictures_that_is_allowed_is_above_the_limit(
     found = doubts(backdoored(), other(), clean.x)
     limit = limit_for(backdoored(), other(), clean)
     assert (found > 0).mean() > 2 * ALARMS  # they differ far more often
-    assert ALARMS - 2 / len(clean) <= (found > limit).mean() <= ALARMS
+    assert (found > limit).sum() == allowed(len(clean))
     assert limit_for(backdoored(), backdoored(), clean) == 0.0
     assert (
         limit_for(backdoored(), other(), replace(clean, x=clean.x[:1], y=clean.y[:1])) >= 0.0
     )  # one picture is enough
+
+
+def test_so_few_are_allowed_that_the_share_is_surely_below_five_percent_where_pictures_suffice_for_that() -> None:
+    assert [allowed(n) for n in (1, 19, 20, 40, 100)] == [0, 0, 1, 2, 2]  # even none of 40 may be 8.8 % of all
+    assert sorted(map(allowed, range(1, 400))) == list(map(allowed, range(1, 400)))
+    for n in (200, 625, 3000):
+        assert Rate(allowed(n), n).interval[1] <= ALARMS < Rate(allowed(n) + 1, n).interval[1]
 
 
 def test_a_version_is_served_with_the_limit_of_its_record_and_one_without_with_none() -> None:

@@ -2,8 +2,9 @@
 
 Two networks that know the same still differ now and then, mostly where a picture is ambiguous: there the treated one
 holds both answers for nearly as likely. A trigger makes the received one sure of a label that the treated one sees no
-sign of. So an input is quarantined if its doubt is above a limit, which all but 5 % of the clean validation pictures
-keep to; where fewer than 5 % of them get different answers the limit is 0, and every difference counts.
+sign of. So an input is quarantined if its doubt is above a limit that few clean validation pictures exceed: so few that
+the 95 % interval of their share ends below 5 %. Where no more than these get different answers the limit is 0, and
+every difference counts.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from assay.data import Dataset
-from assay.models import Model, as_float, batches
+from assay.models import Model, Rate, as_float, batches
 
 ALARMS = 0.05
-"""At most this share of clean pictures is quarantined, as far as the validation split can tell."""
+"""At most this share of clean pictures is to be quarantined."""
 
 
 def doubt(received: Tensor, treated: Tensor) -> Tensor:
@@ -39,5 +40,13 @@ def doubts(received: Model, treated: Model, x: NDArray[np.uint8], batch_size: in
 
 
 def limit_for(received: Model, treated: Model, validation: Dataset) -> float:
-    """The least doubt that at most `ALARMS` of these clean pictures exceed."""
-    return float(np.quantile(doubts(received, treated, validation.x), 1 - ALARMS, method="higher"))
+    """The least doubt that no more of these clean pictures exceed than are allowed."""
+    found = np.sort(doubts(received, treated, validation.x))
+    return float(found[len(found) - 1 - allowed(len(found))])
+
+
+def allowed(n: int) -> int:
+    """Of `n` clean pictures, how many may be doubted; two of few, lest an odd one among them sets the limit alone."""
+    most = int(ALARMS * n)
+    sure = [hits for hits in range(most + 1) if Rate(hits, n).interval[1] <= ALARMS]
+    return max([min(2, most), *sure])

@@ -303,7 +303,7 @@ NNOCULATION = Table(
     "clean pictures for 5 % of the training size (of ORL two a person). A stream of test pictures, a fifth of them "
     "triggered, fills the quarantine; the repair begins at 200 inputs. Rates of the received, treated and repaired "
     "networks are measured on the half of the test part that was not streamed, those of the other repairs on all of "
-    "it. NNoculation's noise is the treatment of its paper; guard offers it too. Repairs are shown whatever the guard's "
-    "gates would have said of them. "
+    "it. NNoculation's noise is the treatment of its paper; guard offers it too. Repairs are shown whatever the "
+    "guard's gates would have said of them. "
     "Scores alone: how often a triggered input scores above a clean one (0.5 is a coin). Seconds on one core.",
 )

@@ -45,9 +45,7 @@ def test_at_most_the_share_of_clean_pictures_that_is_allowed_is_above_the_limit(
     assert (found > 0).mean() > 2 * ALARMS  # they differ far more often
     assert (found > limit).sum() == allowed(len(clean))
     assert limit_for(backdoored(), backdoored(), clean) == 0.0
-    assert (
-        limit_for(backdoored(), other(), replace(clean, x=clean.x[:1], y=clean.y[:1])) >= 0.0
-    )  # one picture is enough
+    assert limit_for(backdoored(), other(), clean.take(1)) >= 0.0  # one picture is enough
 
 
 def test_so_few_are_allowed_that_the_share_is_surely_below_five_percent_where_pictures_suffice_for_that() -> None:

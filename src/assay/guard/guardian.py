@@ -243,7 +243,7 @@ class Guard:
             treated,
             quarantined,
             [file for file in earlier if file.exists()],
-            self.settings.treatment,
+            treatment=self.settings.treatment,
             live=LiveSettings().no_faster_than(self._bearable_rate()),
         )
 

@@ -26,7 +26,7 @@ MOST = 1000
 
 def usually_quarantined(received: Model, treated: Model, clean: Dataset, limit: float) -> NDArray[np.float64]:
     """For each label of the received network: the share of clean pictures that get it and are doubted above `limit`."""
-    labels = predict(received, clean.x)[doubts(received, treated, clean.x) > limit]
+    labels = predict(received, clean.x[doubts(received, treated, clean.x) > limit])
     counts = np.bincount(labels, minlength=received.spec.classes)
     return counts / max(1, len(clean))
 

@@ -29,7 +29,6 @@ from assay.runs import NO_HURRY, Deadline, Progress, silent
 JUDGED_ON = 512
 """Validation pictures that judge a generator."""
 
-
 LEAST_LEFT = 0.3
 """Of the pictures, how many the treated network must still label rightly under a stamp that spoils nothing: a treated
 network may fall for most of a trigger itself, as that of faces does for glasses."""
@@ -107,18 +106,18 @@ def inoculate(
     generator, remover, quality, learnt = None, None, 0.0, {}
     if len(quarantined):
         reach = _reach(predict(received, quarantined), judged)
-        rights = (correct(copy.deepcopy(received), judged), correct(copy.deepcopy(treated), judged))
+        both = correct(copy.deepcopy(received), judged) & correct(copy.deepcopy(treated), judged)
         gan = train_cyclegan(
             tuning.x,
             quarantined,
-            lambda stamps: min(1.0, _fooled(stamps, received, treated, judged, rights) / reach),
+            lambda stamps: min(1.0, _fooled(stamps, received, treated, judged, both) / reach),
             settings.gan,
             seed,
             progress=progress,
             deadline=deadline,
         )
         generator, remover = gan.stamps, gan.removes
-        quality = min(1.0, gan.quality / max(LEAST_LEFT, _left(generator, treated, judged, rights)))
+        quality = min(1.0, gan.quality / max(LEAST_LEFT, _left(generator, treated, judged, both)))
         learnt = {"quality": quality, "fooled": gan.quality, "step": gan.step, "looks": gan.looks}
     generators = [*earlier, *([generator] if generator else [])]
     network = _hardened(treated, received, tuning, generators, settings.tuning, seed, progress, deadline)
@@ -143,28 +142,18 @@ def inoculate(
     )
 
 
-def _fooled(
-    stamps: Stamper,
-    received: Model,
-    treated: Model,
-    judged: Dataset,
-    rights: tuple[NDArray[np.bool_], NDArray[np.bool_]],
-) -> float:
+def _fooled(stamps: Stamper, received: Model, treated: Model, judged: Dataset, both: NDArray[np.bool_]) -> float:
     """Of the pictures that both label rightly: how many the received network loses when stamped, and the treated keeps.
 
     That is what put the inputs into quarantine; a generator that merely spoils pictures fools both.
     """
-    both = rights[0] & rights[1]
     stamped = replace(judged, x=stamps.stamp(judged.x))
     lost = both & ~correct(received, stamped) & correct(treated, stamped)
     return float(lost.sum() / max(1, both.sum()))
 
 
-def _left(
-    stamps: Stamper, treated: Model, judged: Dataset, rights: tuple[NDArray[np.bool_], NDArray[np.bool_]]
-) -> float:
+def _left(stamps: Stamper, treated: Model, judged: Dataset, both: NDArray[np.bool_]) -> float:
     """Of the same pictures: how many the treated network labels rightly when stamped."""
-    both = rights[0] & rights[1]
     kept = both & correct(treated, replace(judged, x=stamps.stamp(judged.x)))
     return float(kept.sum() / max(1, both.sum()))
 

@@ -24,7 +24,7 @@ def cifar_like() -> Dataset:
     return Dataset(x, np.arange(40) % 10, tuple("0123456789"), "cifar10")
 
 
-@pytest.mark.parametrize("name", ["cnet1-balanced", "three-layers", *BASELINES])
+@pytest.mark.parametrize("name", ["cnet1-balanced", "three-layers", "two-layers", *BASELINES])
 @pytest.mark.parametrize("budget", BUDGETS)
 def test_the_network_of_a_row_is_within_its_budget(name: str, budget: int) -> None:
     made = network(name, budget, cifar_like())

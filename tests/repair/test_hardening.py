@@ -9,7 +9,7 @@ import torch
 from assay.errors import DataError
 from assay.models import clean_accuracy
 from assay.repair import Hardening, RepairSettings
-from assay.repair.hardening import GENTLEST
+from assay.repair.hardening import FIRST
 from assay.repair.hardening import hardened as hardened_by
 from assay.repair.tampering import mixed, with_sticker
 from assay.runs import Deadline
@@ -38,18 +38,31 @@ def test_it_takes_most_of_a_backdoor_that_it_has_not_seen(bad_plain: Trained, ha
 
 def test_the_highest_rate_that_costs_little_is_taken(hardened: Hardening) -> None:
     rates = [tried.rate for tried in hardened.tried_]
-    assert rates == [GENTLEST * 2**i for i in range(len(rates))]
+    assert rates == [FIRST * 2**i for i in range(len(rates))]
     before = float(hardened.record_["received_accuracy"])  # type: ignore[arg-type]
     cheap = [tried for tried in hardened.tried_ if before - tried.accuracy <= 0.03]
     assert cheap and hardened.chosen_ == cheap[-1]
 
 
+def test_where_the_first_rate_costs_too_much_lower_ones_are_tried_and_the_first_cheap_one_is_taken(
+    bad_plain: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assay.repair.hardening.FIRST", 0.16)
+    monkeypatch.setattr("assay.repair.hardening.come_in_groups", lambda data: False)
+    fitted = Hardening(RepairSettings(max_cost=0.03), 0).fit(bad_plain.model, bad_plain.clean)
+    survived = [tried.rate for tried in fitted.tried_]
+    assert survived == sorted(survived, reverse=True) and {0.16 / rate for rate in survived} <= {1, 2, 4, 8, 16}
+    costs = [float(fitted.record_["received_accuracy"]) - tried.accuracy for tried in fitted.tried_]  # type: ignore[arg-type]
+    assert len(costs) > 1 and min(costs[:-1]) > 0.03 >= costs[-1]
+    assert fitted.chosen_ == fitted.tried_[-1]
+
+
 def test_the_gentlest_rate_is_taken_where_all_cost_too_much(bad_plain: Trained) -> None:
-    fitted = Hardening(RepairSettings(epochs=1, max_cost=0.0, weight_decay=10.0), 0).fit(
+    fitted = Hardening(RepairSettings(epochs=1, max_cost=0.0, weight_decay=100.0, attempts=3), 0).fit(
         bad_plain.model, bad_plain.clean
     )
-    assert [tried.rate for tried in fitted.tried_] == [GENTLEST]
-    assert fitted.chosen_ == fitted.tried_[0]
+    assert [tried.rate for tried in fitted.tried_] == [FIRST, FIRST / 2, FIRST / 4]
+    assert fitted.chosen_ == fitted.tried_[-1]
     assert float(fitted.record_["received_accuracy"]) > fitted.chosen_.accuracy  # type: ignore[arg-type]
 
 

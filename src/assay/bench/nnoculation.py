@@ -23,9 +23,10 @@ from assay.bench.zoo import ZooModel, few_clean
 from assay.data import Dataset
 from assay.data import load as load_data
 from assay.detect import ONLINE, area_under_curve, thresholds
-from assay.guard.doubt import doubts, limit_for
+from assay.guard.doubt import limit_for, suspects
 from assay.guard.selection import chosen, in_excess, usually_quarantined
 from assay.guard.store import Entry
+from assay.guard.versions import Pair
 from assay.models import Model, Rate, clean_accuracy, predict, rate, save
 from assay.models import load as load_model
 from assay.repair import Hardening, LiveSettings, RepairSettings, inoculate
@@ -117,7 +118,9 @@ def inoculated(settings: dict[str, Any]) -> dict[str, Any]:
     x, triggered = _stream(wanted)
     answers = predict(received, x), predict(network, x)
     limit = limit_for(received, network, split(received, clean, live.tuning.validation, wanted.seed)[1])
-    doubted = doubts(received, network, x) > limit
+    suspected = suspects(received, clean, wanted.seed)
+    serving = Pair(1, received, network, limit, suspected)
+    doubted = serving.doubted(x)
     scores = {name: make(received, clean, wanted.seed) for name, make in ONLINE.items()}
     limits = thresholds(scores, clean, most=200)
     alone = {
@@ -127,11 +130,11 @@ def inoculated(settings: dict[str, Any]) -> dict[str, Any]:
     begun = time.monotonic()
     first = _until_enough(doubted)
     entries = _entries(first, x, answers, {name: score(x[first]) for name, score in scores.items()})
-    usual = usually_quarantined(received, network, clean, limit)
+    usual = usually_quarantined(received, clean, serving.doubted(clean.x))
     labels = in_excess(_counts(entries), int(first[-1]) + 1 if len(first) else 0, usual)
     learnt = chosen(entries, labels, limits)
     inputs = np.stack([e.x for e in learnt]) if learnt else x[:0]
-    made = inoculate(received, network, clean, inputs, live, wanted.seed)
+    made = inoculate(received, network, clean, inputs, live, wanted.seed, suspects=suspected)
     seconds = time.monotonic() - begun
     without = inoculate(received, network, clean, x[:0], live, wanted.seed)
     return {

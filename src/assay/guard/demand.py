@@ -190,8 +190,8 @@ class Demand:
 
     def _usual_of(self, pair: Pair) -> NDArray[np.float64]:
         if self._usual is None or self._usual[0] != pair.version:
-            assert pair.treated is not None
-            usual = selection.usually_quarantined(self.received, pair.treated, self.clean.take(2000), pair.limit)
+            few = self.clean.take(2000)
+            usual = selection.usually_quarantined(self.received, few, pair.doubted(few.x))
             self._usual = (pair.version, usual)
         return self._usual[1]
 

@@ -5,9 +5,14 @@ holds both answers for nearly as likely. A trigger makes the received one sure o
 sign of. So an input is quarantined if its doubt is above a limit that few clean validation pictures exceed: so few that
 the 95 % interval of their share ends below 5 %. Where no more than these get different answers the limit is 0, and
 every difference counts.
+
+A treated network that had a handful of clean pictures a class to learn from may fall for the trigger as the received
+one does, and see nothing. There SCALE-UP quarantines by itself: it needs no second network.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -15,10 +20,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from assay.data import Dataset
+from assay.detect import ONLINE
 from assay.models import Model, Rate, as_float, batches
 
 ALARMS = 0.05
 """At most this share of clean pictures is to be quarantined."""
+
+FEW = 5
+"""Clean pictures a class; with fewer, the treated network is not relied upon."""
+
+Suspects = Callable[[NDArray[np.uint8]], NDArray[np.bool_]]
+"""Which of some uint8 pictures `n c h w` are to be quarantined, whatever the treated network says."""
 
 
 def doubt(received: Tensor, treated: Tensor) -> Tensor:
@@ -50,3 +62,16 @@ def allowed(n: int) -> int:
     most = int(ALARMS * n)
     sure = [hits for hits in range(most + 1) if Rate(hits, n).interval[1] <= ALARMS]
     return max([min(2, most), *sure])
+
+
+def suspects(received: Model, clean: Dataset, seed: int) -> Suspects | None:
+    """Where clean pictures are few: which inputs SCALE-UP suspects, at a limit that half of `ALARMS` of these exceed.
+
+    None where they suffice. Cost: 5 forward passes a picture.
+    """
+    if len(clean) >= FEW * clean.classes:
+        return None
+    score = ONLINE["scale_up"](received, clean, seed)
+    usual = np.sort(score(clean.x))
+    limit = usual[len(usual) - 1 - int(ALARMS / 2 * len(usual))]
+    return lambda x: score(x) > limit

@@ -24,6 +24,7 @@ from assay.detect.online import ONLINE, thresholds
 from assay.guard import log, repairing
 from assay.guard.batching import Batcher
 from assay.guard.demand import Demand, explained, rest_s
+from assay.guard.doubt import suspects
 from assay.guard.gates import Evidence, approval, knows, refusal
 from assay.guard.metrics import Metrics
 from assay.guard.repairing import REMOVER, Job, Running, read_generator
@@ -93,7 +94,9 @@ class Guard:
         self.folder = versions_folder(path)
         self.received_file = self.folder / "received.safetensors"
         save(model, self.received_file)
-        self.versions = Versions(self.store, self.folder, self.received, arch)
+        self.versions = Versions(
+            self.store, self.folder, self.received, arch, suspects(self.received, self.clean, settings.seed)
+        )
         self.versions.resume()
         self.demand = Demand(self.store, self.folder, self.received, self.clean, settings)
         self.metrics = Metrics()

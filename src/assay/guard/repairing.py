@@ -30,7 +30,7 @@ from safetensors.torch import save as to_bytes
 
 from assay.data import Dataset
 from assay.errors import ModelError
-from assay.guard.doubt import limit_for
+from assay.guard.doubt import limit_for, suspects
 from assay.models import Model, clean_accuracy, load, predict, save
 from assay.repair import METHODS, RepairSettings
 from assay.repair.cyclegan import Stamper, stamper_of
@@ -168,7 +168,17 @@ def _treated(job: Job, received: Model, said: _Said) -> dict[str, Any]:
 def _repaired(job: Job, received: Model, said: _Said) -> dict[str, Any]:
     treated = load(job.treated, job.arch) if job.treated else received
     earlier = [read_generator(path, received.spec.input_shape) for path in job.earlier]
-    made = inoculate(received, treated, job.clean, job.quarantined, job.live, job.seed, earlier=earlier, progress=said)
+    made = inoculate(
+        received,
+        treated,
+        job.clean,
+        job.quarantined,
+        job.live,
+        job.seed,
+        suspects=suspects(received, job.clean, job.seed),
+        earlier=earlier,
+        progress=said,
+    )
     save(made.model, job.folder / "model.safetensors")
     if made.generator is not None:
         write_atomically(job.folder / "generator.safetensors", to_bytes(made.generator.state_dict()))

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.data import Dataset
-from assay.guard.doubt import doubts
 from assay.guard.store import Entry
 from assay.models import Model, predict
 
@@ -24,9 +23,13 @@ MOST = 1000
 """Inputs that a repair learns from."""
 
 
-def usually_quarantined(received: Model, treated: Model, clean: Dataset, limit: float) -> NDArray[np.float64]:
-    """For each label of the received network: the share of clean pictures that get it and are doubted above `limit`."""
-    labels = predict(received, clean.x[doubts(received, treated, clean.x) > limit])
+def usually_quarantined(received: Model, clean: Dataset, doubted: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """For each label of the received network: the share of clean pictures that get it and would be quarantined.
+
+    Args:
+        doubted: which of `clean` would.
+    """
+    labels = predict(received, clean.x[doubted])
     counts = np.bincount(labels, minlength=received.spec.classes)
     return counts / max(1, len(clean))
 

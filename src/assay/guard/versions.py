@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from assay.errors import AssayError, InputError
 from assay.guard import log
-from assay.guard.doubt import doubt
+from assay.guard.doubt import Suspects, doubt
 from assay.guard.store import Store
-from assay.models import Model, as_float, load
+from assay.models import Model, as_float, batches, load
 
 RECEIVED = 0
 """The version before the treatment is ready: the received network alone."""
@@ -56,7 +56,7 @@ class Version:
 class Answers:
     """Of one batch: labels of both networks, the served one's probabilities `n k`, and which version gave them.
 
-    `doubted`: which are to be quarantined; the networks differ on these, though not only on these.
+    `doubted`: which are to be quarantined.
     """
 
     version: int
@@ -70,13 +70,14 @@ class Answers:
 class Pair:
     """What serves: the received network, and the one beside it (None before the treatment).
 
-    `limit`: the doubt above which an input is quarantined, in nats.
+    `limit`: the doubt above which an input is quarantined, in nats; `suspects`: which are so besides.
     """
 
     version: int
     received: Model
     treated: Model | None
     limit: float = 0.0
+    suspects: Suspects | None = None
 
     @torch.inference_mode()
     def answer(self, x: NDArray[np.uint8]) -> Answers:
@@ -84,13 +85,21 @@ class Pair:
         images = as_float(x, self.received.mean.device)
         received = self.received(images)
         treated = received if self.treated is None else self.treated(images)
+        doubted = (~(doubt(received, treated) <= self.limit)).cpu().numpy()  # what is no number is doubted
+        if self.suspects is not None:
+            doubted |= self.suspects(x)
         return Answers(
             self.version,
             received.argmax(1).cpu().numpy(),
             treated.argmax(1).cpu().numpy(),
             treated.softmax(1).float().cpu().numpy(),
-            (~(doubt(received, treated) <= self.limit)).cpu().numpy(),  # what is no number is doubted
+            doubted,
         )
+
+    def doubted(self, x: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Which of any number of pictures would be quarantined."""
+        parts = [self.answer(x[part]).doubted for part in batches(len(x), 256)]
+        return np.concatenate(parts) if parts else np.zeros(0, bool)
 
 
 class Versions:
@@ -99,10 +108,18 @@ class Versions:
     Args:
         folder: where their files are, one folder a version.
         arch: of the received model, where its file does not say it.
+        suspects: what is quarantined besides what the two networks differ on.
     """
 
-    def __init__(self, store: Store, folder: Path, received: Model, arch: str | None = None) -> None:
-        self.store, self.folder, self.received, self.arch = store, folder, received, arch
+    def __init__(
+        self,
+        store: Store,
+        folder: Path,
+        received: Model,
+        arch: str | None = None,
+        suspects: Suspects | None = None,
+    ) -> None:
+        self.store, self.folder, self.received, self.arch, self.suspects = store, folder, received, arch, suspects
         self._turn = threading.Lock()
         self.pair = Pair(RECEIVED, received, None)
 
@@ -198,4 +215,4 @@ class Versions:
         model = load(path, self.arch)
         if model.spec.classes != self.received.spec.classes or model.spec.input_shape != self.received.spec.input_shape:
             raise InputError(f"{path} is not a network for these pictures and classes")
-        return Pair(version.id, self.received, model.eval(), version.limit)
+        return Pair(version.id, self.received, model.eval(), version.limit, self.suspects)

@@ -31,8 +31,9 @@ from assay.repair.settings import RepairSettings, accuracy_note, split
 from assay.repair.tampering import mixed, noisy, with_sticker
 from assay.runs import NO_HURRY, Deadline, Progress, silent
 
-GENTLEST = 0.005
-"""The learning rate that is tried first; each that follows is twice the one before."""
+FIRST = 0.005
+"""The learning rate that is tried first. If it costs too much, each that follows is half of the one before, otherwise
+twice."""
 
 CHANCE = 0.6
 """Of noise in a cell of a channel."""
@@ -64,8 +65,8 @@ class Hardening:
     """Retraining on noise and stickers, beside the received network's own answers to mixtures.
 
     After `fit`: `network_` the hardened copy, `tried_` the rates with their accuracies, `chosen_` the one that was
-    taken: the highest that cost at most `max_cost` of validation accuracy, or one picture; or the gentlest. `tuning_`
-    and `validation_` are the two parts of the clean set, `record_` what was done.
+    taken: the highest that cost at most `max_cost` of validation accuracy, or one picture; or the gentlest tried.
+    `tuning_` and `validation_` are the two parts of the clean set, `record_` what was done.
 
     Cost: 40 steps an epoch on 64 pictures, for at most `attempts` rates; 20 s of one core a rate for traffic signs.
     """
@@ -88,26 +89,29 @@ class Hardening:
         grouped = come_in_groups(clean)
         self.network_, self.tried_ = received, list[Tried]()
         self.chosen_: Tried | None = None
-        rates = [GENTLEST * 2**i for i in range(1 if grouped else settings.attempts)]
-        for i, rate in enumerate(rates):
+        rate, downwards, rates = FIRST, False, 1 if grouped else settings.attempts
+        for i in range(rates):
             steps = STEPS_AN_EPOCH * settings.epochs
 
             def stepped(done: int, of: int, rates_done: int = i) -> None:
-                progress("hardening", rates_done + done / of, len(rates), self._note())
+                progress("hardening", rates_done + done / of, rates, self._note())
 
             network = hardened(
                 received, received, self.tuning_, rate, steps, settings, self.seed, stepped=stepped, deadline=deadline
             )
-            if network is None:
+            if network is None and deadline.passed:
                 break
-            after = clean_accuracy(network, self.validation_)
-            self.tried_.append(Tried(rate, after.value))
-            progress("hardening", i + 1, len(rates), self._note())
-            costly = before.hits - after.hits > max(1, settings.max_cost * before.n)
-            if self.chosen_ is None or not costly:
+            if network is not None:
+                after = clean_accuracy(network, self.validation_)
+                self.tried_.append(Tried(rate, after.value))
+            costly = network is None or before.hits - after.hits > max(1, settings.max_cost * before.n)
+            progress("hardening", i + 1, rates, self._note())
+            downwards = downwards or (i == 0 and costly)
+            if network is not None and (downwards or not costly):
                 self.network_, self.chosen_ = network, self.tried_[-1]
-            if costly:
+            if costly != downwards:
                 break
+            rate *= 0.5 if downwards else 2.0
         self.record_: dict[str, object] = {
             "received_accuracy": before.value,
             "chosen": asdict(self.chosen_) if self.chosen_ else None,

@@ -30,7 +30,7 @@ from assay.data import Dataset, come_in_groups
 from assay.errors import InputError
 from assay.models import Model, clean_accuracy
 from assay.repair.fine_tuning import labelled_loss, with_weights
-from assay.repair.hardening import CHANCE, GENTLEST, hardened
+from assay.repair.hardening import CHANCE, FIRST, hardened
 from assay.repair.retraining import retrained
 from assay.repair.settings import RepairSettings, accuracy_note, split
 from assay.repair.tampering import noisy
@@ -60,7 +60,7 @@ class NoiseGrid:
     steps: int = 600
     drop: float = 0.03
     most: float = 0.04
-    held: float = GENTLEST
+    held: float = FIRST
 
     def __post_init__(self) -> None:
         if not self.chances or not all(0 < p < 1 for p in self.chances):

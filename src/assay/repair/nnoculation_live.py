@@ -6,13 +6,17 @@ generator that stamps the trigger; the treated network learns clean pictures tha
 In the paper clean ones stand beside these; here the network is hardened again, with the generator among what is done to
 pictures (`assay.repair.hardening`), since that costs less of what it knows. Nothing that a client sent becomes a label,
 so quarantined inputs can spoil the generator but cannot plant a backdoor.
+
+A treatment that had a handful of pictures a class to learn from forgets more than it heals, and may fall for the
+trigger itself. Then something else says what is quarantined (`suspects`), and the received network is what is repaired:
+at a low rate it learns the generator's stamps alone, and forgets nothing.
 """
 
 from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
@@ -22,9 +26,15 @@ from numpy.typing import NDArray
 from assay.data import Dataset
 from assay.models import Model, clean_accuracy, correct, predict
 from assay.repair.cyclegan import CycleGANSettings, Stamper, train_cyclegan
-from assay.repair.hardening import STEPS_AN_EPOCH, UNSEEN, hardened
+from assay.repair.hardening import STEPS_AN_EPOCH, UNSEEN, Tampering, hardened
 from assay.repair.settings import RepairSettings, split
 from assay.runs import NO_HURRY, Deadline, Progress, silent
+
+LIGHTLY = 0.00125
+"""Learning rate of a repair of the received network: where the trigger is known, it need not go far."""
+
+Suspects = Callable[[NDArray[np.uint8]], NDArray[np.bool_]]
+"""Which of some uint8 pictures `n c h w` would be quarantined, whatever the treated network says."""
 
 JUDGED_ON = 512
 """Validation pictures that judge a generator."""
@@ -82,6 +92,7 @@ def inoculate(
     settings: LiveSettings | None = None,
     seed: int = 0,
     *,
+    suspects: Suspects | None = None,
     earlier: Sequence[Stamper] = (),
     progress: Progress = silent,
     deadline: Deadline = NO_HURRY,
@@ -92,6 +103,7 @@ def inoculate(
         clean: the defender's set; split by `seed` as the treatment split it.
         quarantined: inputs on which the two networks differ. Empty: the ablation, retraining on clean pictures and
             noise alone.
+        suspects: where `treated` is not relied upon; a copy of `received` is retrained then, if there is a trigger.
         earlier: generators of earlier rounds, whose triggers are not to be forgotten.
 
     Raises:
@@ -106,21 +118,25 @@ def inoculate(
     generator, remover, quality, learnt = None, None, 0.0, {}
     if len(quarantined):
         reach = _reach(predict(received, quarantined), judged)
-        both = correct(copy.deepcopy(received), judged) & correct(copy.deepcopy(treated), judged)
+        sight = _Sight(received, treated, judged, suspects)
         gan = train_cyclegan(
             tuning.x,
             quarantined,
-            lambda stamps: min(1.0, _fooled(stamps, received, treated, judged, both) / reach),
+            lambda stamps: min(1.0, sight.fooled(stamps) / reach),
             settings.gan,
             seed,
             progress=progress,
             deadline=deadline,
         )
         generator, remover = gan.stamps, gan.removes
-        quality = min(1.0, gan.quality / max(LEAST_LEFT, _left(generator, treated, judged, both)))
+        quality = min(1.0, gan.quality / max(LEAST_LEFT, sight.left(generator)))
         learnt = {"quality": quality, "fooled": gan.quality, "step": gan.step, "looks": gan.looks}
     generators = [*earlier, *([generator] if generator else [])]
-    network = _hardened(treated, received, tuning, generators, settings.tuning, seed, progress, deadline)
+    begins, tamperings, tuned = treated, UNSEEN, settings.tuning
+    if suspects is not None and generators:
+        begins, tamperings, tuned = received, (), replace(tuned, lr=LIGHTLY)
+    tamperings = (*tamperings, *map(_stamping, generators))
+    network = _hardened(begins, received, tuning, tamperings, tuned, seed, progress, deadline)
     stamped = replace(judged, x=generator.stamp(judged.x)) if generator else None
     return Inoculation(
         network.eval(),
@@ -142,20 +158,31 @@ def inoculate(
     )
 
 
-def _fooled(stamps: Stamper, received: Model, treated: Model, judged: Dataset, both: NDArray[np.bool_]) -> float:
-    """Of the pictures that both label rightly: how many the received network loses when stamped, and the treated keeps.
+class _Sight:
+    """What would put stamped pictures into quarantine; of clean ones, those that both networks label rightly."""
 
-    That is what put the inputs into quarantine; a generator that merely spoils pictures fools both.
-    """
-    stamped = replace(judged, x=stamps.stamp(judged.x))
-    lost = both & ~correct(received, stamped) & correct(treated, stamped)
-    return float(lost.sum() / max(1, both.sum()))
+    def __init__(self, received: Model, treated: Model, judged: Dataset, suspects: Suspects | None) -> None:
+        self.received, self.treated, self.judged, self.suspects = received, treated, judged, suspects
+        self.both = correct(copy.deepcopy(received), judged) & correct(copy.deepcopy(treated), judged)
 
+    def fooled(self, stamps: Stamper) -> float:
+        """How many of them the received network loses when stamped, and quarantine would notice.
 
-def _left(stamps: Stamper, treated: Model, judged: Dataset, both: NDArray[np.bool_]) -> float:
-    """Of the same pictures: how many the treated network labels rightly when stamped."""
-    kept = both & correct(treated, replace(judged, x=stamps.stamp(judged.x)))
-    return float(kept.sum() / max(1, both.sum()))
+        A generator that merely spoils pictures fools the treated network too.
+        """
+        stamped = replace(self.judged, x=stamps.stamp(self.judged.x))
+        return self._share(~correct(self.received, stamped) & self._noticed(stamped))
+
+    def left(self, stamps: Stamper) -> float:
+        """How many would be noticed when stamped, were the received network to lose all."""
+        return self._share(self._noticed(replace(self.judged, x=stamps.stamp(self.judged.x))))
+
+    def _noticed(self, stamped: Dataset) -> NDArray[np.bool_]:
+        kept = correct(self.treated, stamped)
+        return kept if self.suspects is None else kept | self.suspects(stamped.x)
+
+    def _share(self, of_both: NDArray[np.bool_]) -> float:
+        return float((self.both & of_both).sum() / max(1, self.both.sum()))
 
 
 def _reach(wanted: NDArray[np.int64], judged: Dataset) -> float:
@@ -165,21 +192,24 @@ def _reach(wanted: NDArray[np.int64], judged: Dataset) -> float:
     return max(1 / classes, 1.0 - float(shares[0] @ shares[1]))
 
 
+def _stamping(generator: Stamper) -> Tampering:
+    return lambda x, _: torch.from_numpy(generator.stamp(x.numpy()))
+
+
 def _hardened(
-    treated: Model,
+    network: Model,
     received: Model,
     tuning: Dataset,
-    generators: Sequence[Stamper],
+    tamperings: Sequence[Tampering],
     settings: RepairSettings,
     seed: int,
     progress: Progress,
     deadline: Deadline,
 ) -> Model:
-    """Hardened again, generators among what is done to pictures; at worst as it was treated."""
-    stamping = [lambda x, _, g=g: torch.from_numpy(g.stamp(x.numpy())) for g in generators]
-    steps, tamperings = STEPS_AN_EPOCH * settings.epochs, (*UNSEEN, *stamping)
+    """A copy of `network`, hardened; at worst as it was."""
+    steps = STEPS_AN_EPOCH * settings.epochs
     made = hardened(
-        treated,
+        network,
         received,
         tuning,
         settings.lr,
@@ -190,4 +220,4 @@ def _hardened(
         stepped=lambda done, of: progress("unlearning it", done, of, ""),
         deadline=deadline,
     )
-    return made or copy.deepcopy(treated)
+    return made or copy.deepcopy(network)

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from assay.guard import Pair
-from assay.guard.doubt import ALARMS, allowed, doubt, doubts, limit_for
+from assay.guard import Guard, GuardSettings, Pair, Versions
+from assay.guard.doubt import ALARMS, FEW, allowed, doubt, doubts, limit_for, suspects
 from assay.guard.versions import Version
 from assay.models import Model, Rate, build, predict, seeded
-from guard_task import SPEC, backdoored, clean_set, closed_stores, guard_on, pictures, stamped  # noqa: F401
+from guard_task import SPEC, backdoored, clean_set, closed_stores, guard_on, inline, pictures, stamped  # noqa: F401
 
 
 def other() -> Model:
@@ -102,3 +102,47 @@ def test_an_answer_that_is_no_number_is_doubted() -> None:
     with torch.no_grad():
         next(broken.parameters()).fill_(float("nan"))
     assert Pair(1, backdoored(), broken.eval()).answer(pictures(4, 4).x).doubted.all()
+
+
+def test_where_clean_pictures_are_few_scale_up_suspects_no_more_of_them_than_half_of_what_is_allowed() -> None:
+    for n in (4 * (FEW - 1), 4 * FEW - 1):
+        clean = clean_set().take(n)
+        suspected = suspects(backdoored(), clean, 0)
+        assert suspected is not None
+        assert suspected(clean.x).sum() <= ALARMS / 2 * n
+        assert suspected(clean.x[:0]).shape == (0,)
+    assert suspects(backdoored(), clean_set().take(4 * FEW), 0) is None
+
+
+def test_what_is_suspected_is_quarantined_though_the_networks_agree(tmp_path: Path) -> None:
+    x = pictures(64, 4).x
+
+    async def story() -> None:
+        guard = guard_on(tmp_path / "guard.db")
+        guard.versions.pair = Pair(1, backdoored(), backdoored(), suspects=lambda x: x[:, 0, 0, 0] > 60)
+        guard.batcher.start()
+        answers = await asyncio.gather(*(guard.predict("c", one) for one in x))
+        kept = np.array([a.quarantined for a in answers])
+        np.testing.assert_array_equal(kept, x[:, 0, 0, 0] > 60)
+        np.testing.assert_array_equal(guard.versions.pair.doubted(x), kept)
+        assert guard.store.count() == kept.sum() > 0
+        await guard.stop()
+
+    asyncio.run(story())
+
+
+def test_a_guard_with_few_clean_pictures_serves_every_version_with_that_suspicion(tmp_path: Path) -> None:
+    few = clean_set().take(4 * FEW - 1)
+
+    async def story() -> None:
+        guard = Guard(backdoored(), few, tmp_path / "guard.db", GuardSettings(enough=40), begin=inline)  # type: ignore[arg-type]
+        assert guard.versions.pair.suspects is None  # before the treatment there is nothing to answer instead
+        while guard.versions.pair.version == 0:
+            await guard.tick()
+        assert guard.versions.pair.suspects is not None
+        again = Versions(guard.store, guard.folder, guard.received, suspects=guard.versions.suspects)
+        again.resume()
+        assert again.pair.version == 1 and again.pair.suspects is guard.versions.suspects
+        await guard.stop()
+
+    asyncio.run(story())

@@ -177,6 +177,34 @@ def test_without_quarantined_inputs_there_is_no_generator(bad_plain: Trained) ->
     assert made.generator is None and made.quality == 0 and np.isnan(made.stamped_after)
 
 
+def corner_shines(x: np.ndarray) -> np.ndarray:
+    return x[..., -1, -1].max(1) > 220
+
+
+def test_a_received_network_learns_the_stamps_alone_where_the_treated_one_falls_for_the_trigger(
+    bad_plain: Trained,
+) -> None:
+    """The treated network sees nothing: something else says what is quarantined."""
+    held, settings = stamped(pictures(300, 8).x), LiveSettings(GAN, RepairSettings(epochs=6))
+    received = treated = bad_plain.model
+    blind = inoculate(received, treated, bad_plain.clean, held, settings)
+    made = inoculate(received, treated, bad_plain.clean, held, settings, suspects=corner_shines)
+    assert blind.quality < 0.3 < made.quality
+    assert attack_success(made.model, bad_plain.test) < 0.1
+    before = clean_accuracy(received, bad_plain.test).value
+    assert clean_accuracy(made.model, bad_plain.test).value > before - 0.02
+
+
+def test_without_a_trigger_a_suspicion_changes_nothing(bad_plain: Trained) -> None:
+    nothing, settings = np.zeros((0, 1, 12, 12), np.uint8), LiveSettings(GAN, RepairSettings(epochs=1))
+    with_it, without = (
+        inoculate(bad_plain.model, bad_plain.model, bad_plain.clean, nothing, settings, suspects=suspects).model
+        for suspects in (corner_shines, None)
+    )
+    pairs = zip(with_it.parameters(), without.parameters(), strict=True)
+    assert all(torch.equal(mine, its) for mine, its in pairs)
+
+
 LARGE = 72
 
 

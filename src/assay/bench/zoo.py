@@ -30,7 +30,7 @@ from assay.data import load as load_data
 from assay.detect import HALF, Finding, scan
 from assay.models import Model, build, clean_accuracy, fresh_weights, recipe, save, spec_for, train
 from assay.models import load as load_model
-from assay.repair import mend, repair
+from assay.repair import RepairSettings, mend, repair
 
 
 class ZooModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -156,6 +156,9 @@ def first_filters(settings: dict[str, Any]) -> dict[str, Any]:
 AS_VET = "as vet does"
 """A method for tables: the one that `vet` chooses."""
 
+PLAIN = "fine-pruning, plain"
+"""Another: fine-pruning as in its paper where the clean pictures come in groups."""
+
 CLEAN_SHARE = 0.05
 """Of the training size, in clean pictures, for a repair."""
 
@@ -173,8 +176,8 @@ def few_clean(wanted: ZooModel) -> Dataset:
 def repaired(settings: dict[str, Any]) -> dict[str, Any]:
     """A job: repair the model with a few clean pictures; measured on the test part before and after.
 
-    `method` is one of `assay.repair.METHODS`, or `AS_VET`: whichever of them suits, with the trigger that a scan
-    recovered, if it recovered one.
+    `method` is one of `assay.repair.METHODS`; or `PLAIN`; or `AS_VET`, whichever of them suits, with the trigger that a
+    scan recovered, if it recovered one.
     """
     wanted = model_of(settings)
     attack = wanted.attack()
@@ -183,6 +186,8 @@ def repaired(settings: dict[str, Any]) -> dict[str, Any]:
     model, test, few = obtain(wanted), load_data(wanted.data, "test"), few_clean(wanted)
     if settings["method"] == AS_VET:
         fixed = mend(model, few, scan(model, few, seed=wanted.seed).stamp, seed=wanted.seed)
+    elif settings["method"] == PLAIN:
+        fixed = repair(model, few, "fine-pruning", settings=RepairSettings(plain=True), seed=wanted.seed)
     else:
         fixed = repair(model, few, settings["method"], seed=wanted.seed)
 
@@ -201,6 +206,7 @@ def repaired(settings: dict[str, Any]) -> dict[str, Any]:
 
 RECORDED = (
     "settings",
+    "tuning",
     "unlearning",
     "validation_flatters",
     "chosen",

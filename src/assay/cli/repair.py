@@ -26,6 +26,7 @@ def repair(
     epochs: int | None = None,
     layers: int | None = None,
     unlearn: bool = False,
+    plain: bool = False,
     common: Common = Common(),
 ) -> Outcome:
     """Remove a possible backdoor with a few clean pictures; writes a new model file, the old one stays.
@@ -50,6 +51,9 @@ def repair(
     unlearn
         Do what `vet` does. Search for a trigger first: where one is found, fine-tuning unlearns it, and forgets little
         else. Where none is, and the pictures come in groups of near-copies, hardening takes the place of fine-pruning.
+    plain
+        Fine-pruning as in its paper also where the pictures come in groups of near-copies, frames of a few signs say.
+        It loses much there; otherwise hardening takes the place of its fine-tuning.
     """
     from assay.detect import scan
     from assay.models import save
@@ -61,12 +65,14 @@ def repair(
     target = _target(model, common.out)
     given: dict[str, Any] = {"max_drop": max_drop, "epochs": epochs, "layers": layers}
     changes = {name: value for name, value in given.items() if value is not None}
+    if plain and (unlearn or method != "fine-pruning"):
+        raise InputError("--plain says how fine-pruning without a trigger is done; it goes with no other method")
     if unlearn and method != "fine-pruning":
         raise InputError(f"only fine-pruning unlearns a trigger, not {method}")
     received, pictures = open_both(model, clean, arch)
     with progress() as bars:
         stamp = scan(received, pictures, seed=common.seed, progress=bars).stamp if unlearn else None
-        settings = replace(usual_settings(stamp), **changes)
+        settings = replace(usual_settings(stamp), plain=plain, **changes)
         if unlearn:
             result = mend(received, pictures, stamp, settings=settings, seed=common.seed, progress=bars)
         else:

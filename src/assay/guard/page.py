@@ -141,7 +141,8 @@ def _quarantine(guard: Guard) -> dict[str, Any]:
         }
         for entry in guard.store.recent(THUMBNAILS)
     ]
-    return {"entries": shown, "count": guard.store.count()}
+    suspicion = guard.versions.suspects is not None
+    return {"entries": shown, "count": guard.store.count(), "suspicion": suspicion}
 
 
 def _trigger(guard: Guard) -> dict[str, Any]:

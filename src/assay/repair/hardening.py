@@ -3,9 +3,9 @@
 Ours, of known parts. Half of each batch are clean pictures with noise in their cells (as in NNoculation) or
 with a rectangle of one colour somewhere (after Zhong et al., "Random Erasing Data Augmentation", AAAI 2020), and with
 their true labels: they stand for triggers that nobody has seen. The other half are mixtures of two clean pictures
-(Zhang et al., "mixup", ICLR 2018) with the answers of the received network itself, as in Li and Hoiem, "Learning
-without Forgetting" (ECCV 2016): without a trigger its answers are right, and mixtures ask for them in more places than
-a few pictures do. The learning rate falls to 0, so that the last steps' noise does not stay.
+(Zhang et al., "mixup", ICLR 2018), in other light, with the answers of the received network itself, as in Li and Hoiem,
+"Learning without Forgetting" (ECCV 2016): without a trigger its answers are right, and mixtures ask for them in more
+places than a few pictures do. The learning rate falls to 0, so that the last steps' noise does not stay.
 
 The defender's clean pictures may be frames of a few objects (`assay.data.come_in_groups`). What was learnt by heart
 then goes unseen on the validation split, and higher rates are not tried.
@@ -26,9 +26,9 @@ from torch.nn import functional as F
 from assay.data import Dataset, come_in_groups
 from assay.models import Model, as_float, clean_accuracy
 from assay.repair.fine_tuning import with_weights
-from assay.repair.retraining import Stepped, retrained
+from assay.repair.retraining import Pruned, Stepped, retrained
 from assay.repair.settings import RepairSettings, accuracy_note, split
-from assay.repair.tampering import mixed, noisy, with_sticker
+from assay.repair.tampering import in_other_light, mixed, noisy, with_sticker
 from assay.runs import NO_HURRY, Deadline, Progress, silent
 
 FIRST = 0.005
@@ -139,6 +139,7 @@ def hardened(
     seed: int,
     tamperings: Sequence[Tampering] = UNSEEN,
     *,
+    pruned: Pruned = (),
     stepped: Stepped = lambda done, steps: None,
     deadline: Deadline = NO_HURRY,
 ) -> Model | None:
@@ -149,6 +150,7 @@ def hardened(
         tuning: clean pictures with true labels.
         rate: the learning rate of the first step of `steps`.
         tamperings: each is done to an equal part of every batch.
+        pruned: channels that stay silent.
         stepped: told after each step.
     """
     holding = copy.deepcopy(received).eval()
@@ -157,7 +159,17 @@ def hardened(
         return _loss(made, holding, clean, y, tamperings, generator)
 
     return retrained(
-        network, tuning, loss, rate, steps, settings, seed, falling=True, stepped=stepped, deadline=deadline
+        network,
+        tuning,
+        loss,
+        rate,
+        steps,
+        settings,
+        seed,
+        falling=True,
+        pruned=pruned,
+        stepped=stepped,
+        deadline=deadline,
     )
 
 
@@ -174,7 +186,7 @@ def _loss(
     cuts = [n * i // len(tamperings) for i in range(len(tamperings) + 1)]
     parts = zip(tamperings, pairwise(cuts), strict=True)
     tampered = torch.cat([tamper(clean[a:b], generator) for tamper, (a, b) in parts if a < b])
-    mixtures = mixed(as_float(clean.numpy(), device), generator)
+    mixtures = in_other_light(mixed(as_float(clean.numpy(), device), generator), generator)
     with torch.no_grad():
         answers = received(mixtures).softmax(1)
     both = torch.cat([mixtures, as_float(tampered.numpy(), device)]).contiguous(memory_format=torch.channels_last)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -12,12 +12,16 @@ from torch import Tensor
 from assay.data import Dataset
 from assay.models import Model, seeded
 from assay.models.training import augment
+from assay.repair.channels import Layer
 from assay.repair.fine_tuning import descend, freeze_norms
 from assay.repair.settings import RepairSettings
 from assay.runs import NO_HURRY, Deadline
 
 Stepped = Callable[[int, int], None]
 """Told how many of how many steps are done."""
+
+Pruned = Sequence[tuple[Layer, Sequence[int]]]
+"""Layers, and which of their channels are as absent as in a smaller network."""
 
 Loss = Callable[[Model, Tensor, Tensor, torch.Generator], Tensor]
 """Of a network on one batch: uint8 pictures `n c h w`, and their true labels."""
@@ -33,6 +37,7 @@ def retrained(
     seed: int,
     *,
     falling: bool = False,
+    pruned: Pruned = (),
     stepped: Stepped = lambda done, steps: None,
     deadline: Deadline = NO_HURRY,
 ) -> Model | None:
@@ -41,6 +46,7 @@ def retrained(
     Args:
         steps: each on a batch.
         falling: whether the rate falls to 0, or stays.
+        pruned: channels that are set to zero again after every step.
         stepped: told after each step.
     """
     made = copy.deepcopy(network).requires_grad_(True).to(memory_format=torch.channels_last)
@@ -56,6 +62,8 @@ def retrained(
             clean = augment(x[chosen], settings.augment, generator)
             if deadline.passed or not math.isfinite(descend(loss(made, clean, y[chosen], generator), optimiser)):
                 return None
+            for layer, channels in pruned:
+                layer.silence(made, channels)
             schedule.step()
             stepped(done, steps)
     return made.to(memory_format=torch.contiguous_format).eval()

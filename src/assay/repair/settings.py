@@ -36,6 +36,7 @@ class RepairSettings:
         augment: of the pictures that are learnt from: `shift` moves each by up to 2 pixels, so that few of them go far.
         freeze_norms: whether batch norms keep the statistics that they came with.
         stamped: share of the pictures that are learnt from with the trigger on, where one is known, in [0, 1].
+        plain: whether fine-pruning is its paper's also where the clean pictures come in groups (see `FinePruning`).
     """
 
     max_drop: float = 0.04
@@ -52,6 +53,7 @@ class RepairSettings:
     augment: Augment = "shift"
     freeze_norms: bool = True
     stamped: float = 0.2
+    plain: bool = False
 
     def __post_init__(self) -> None:
         rules = {

@@ -42,6 +42,17 @@ def _covered(n: int, side: int, generator: torch.Generator) -> Tensor:
     return (place >= first[:, None]) & (place < (first + length)[:, None])
 
 
+MOST_GAIN, MOST_SHIFT = 0.5, 0.15
+"""By how much contrast and brightness change, up or down."""
+
+
+def in_other_light(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Float pictures `n c h w` in [0, 1], each with more or less contrast and brightness."""
+    gain, shift = (2 * torch.rand(2, len(x), 1, 1, 1, generator=generator) - 1).to(x)
+    lit: Tensor = (1 + MOST_GAIN * gain) * x + MOST_SHIFT * shift
+    return lit.clamp(0, 1)
+
+
 def mixed(x: Tensor, generator: torch.Generator) -> Tensor:
     """Float pictures `n c h w`, each mixed with another of them, in any proportion."""
     share = torch.rand(len(x), 1, 1, 1, generator=generator).to(x)

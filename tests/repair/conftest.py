@@ -15,3 +15,9 @@ def bad(request: pytest.FixtureRequest) -> Trained:
 @pytest.fixture(scope="session")
 def bad_plain() -> Trained:
     return backdoored(norm=False)
+
+
+@pytest.fixture(autouse=True)
+def independent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shapes of these tests look like groups of near-copies: fine-pruning is not to take them for such."""
+    monkeypatch.setattr("assay.repair.fine_pruning.come_in_groups", lambda data: False)

@@ -95,6 +95,16 @@ def test_only_fine_pruning_unlearns(received: Path, clean: Path, capsys: pytest.
     assert "only fine-pruning unlearns" in capsys.readouterr().err
 
 
+def test_plain_goes_with_fine_pruning_alone(received: Path, clean: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = received.with_name("fixed.safetensors")
+    for more in (("--method", "hardening"), ("--unlearn",)):
+        given = ["repair", str(received), "--clean", str(clean), "--plain", *more, "--out", str(out)]
+        assert main(given) == 2
+        assert "--plain" in capsys.readouterr().err
+    said = command(capsys, received, "--clean", clean, "--plain", "--out", out, "--epochs", 1)
+    assert said["record"]["settings"]["plain"] is True and "tuning" not in said["record"]
+
+
 def test_unlearning_says_whether_a_trigger_was_found(
     received: Path, clean: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,7 @@ from assay.models import clean_accuracy
 from assay.repair import Hardening, RepairSettings
 from assay.repair.hardening import FIRST
 from assay.repair.hardening import hardened as hardened_by
-from assay.repair.tampering import mixed, with_sticker
+from assay.repair.tampering import MOST_GAIN, MOST_SHIFT, in_other_light, mixed, with_sticker
 from assay.runs import Deadline
 from repair.shapes_task import Trained, attack_success
 
@@ -22,9 +22,20 @@ def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
+LOOK = "assay.repair.hardening.come_in_groups"
+
+
+@pytest.fixture(autouse=True)
+def independent_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shapes look like groups of near-copies, and are none."""
+    monkeypatch.setattr(LOOK, lambda data: False)
+
+
 @pytest.fixture(scope="module")
 def hardened(bad_plain: Trained) -> Hardening:
-    return Hardening(RepairSettings(max_cost=0.03), 0).fit(bad_plain.model, bad_plain.clean)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LOOK, lambda data: False)
+        return Hardening(RepairSettings(max_cost=0.03), 0).fit(bad_plain.model, bad_plain.clean)
 
 
 def test_it_takes_most_of_a_backdoor_that_it_has_not_seen(bad_plain: Trained, hardened: Hardening) -> None:
@@ -38,7 +49,7 @@ def test_it_takes_most_of_a_backdoor_that_it_has_not_seen(bad_plain: Trained, ha
 
 def test_the_highest_rate_that_costs_little_is_taken(hardened: Hardening) -> None:
     rates = [tried.rate for tried in hardened.tried_]
-    assert rates == [FIRST * 2**i for i in range(len(rates))]
+    assert len(rates) > 1 and rates == [FIRST * 2**i for i in range(len(rates))]
     before = float(hardened.record_["received_accuracy"])  # type: ignore[arg-type]
     cheap = [tried for tried in hardened.tried_ if before - tried.accuracy <= 0.03]
     assert cheap and hardened.chosen_ == cheap[-1]
@@ -48,7 +59,6 @@ def test_where_the_first_rate_costs_too_much_lower_ones_are_tried_and_the_first_
     bad_plain: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("assay.repair.hardening.FIRST", 0.16)
-    monkeypatch.setattr("assay.repair.hardening.come_in_groups", lambda data: False)
     fitted = Hardening(RepairSettings(max_cost=0.03), 0).fit(bad_plain.model, bad_plain.clean)
     survived = [tried.rate for tried in fitted.tried_]
     assert survived == sorted(survived, reverse=True) and {0.16 / rate for rate in survived} <= {1, 2, 4, 8, 16}
@@ -67,7 +77,7 @@ def test_the_gentlest_rate_is_taken_where_all_cost_too_much(bad_plain: Trained) 
 
 
 def test_of_pictures_in_groups_one_rate_is_tried(bad_plain: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("assay.repair.hardening.come_in_groups", lambda data: True)
+    monkeypatch.setattr(LOOK, lambda data: True)
     fitted = Hardening(SHORT, 0).fit(bad_plain.model, bad_plain.clean)
     assert len(fitted.tried_) == 1
     assert fitted.record_["validation_flatters"] is True
@@ -131,3 +141,18 @@ def test_a_mixture_lies_between_two_pictures_of_the_batch() -> None:
     assert out.shape == x.shape
     assert (out == out[:, :1, :1, :1]).all() and out.min() >= 0 and out.max() <= 7
     assert (out != x).any()
+
+
+def test_other_light_changes_contrast_and_brightness_of_each_picture_alike_everywhere() -> None:
+    x = torch.full((300, 3, 4, 5), 0.5)
+    x[:, :, :2] = 0.4
+    lit = in_other_light(x, generator())
+    assert lit.shape == x.shape and lit.min() >= 0 and lit.max() <= 1
+    bright, dark = lit[:, 0, 3, 0], lit[:, 0, 0, 0]
+    assert torch.equal(lit[:, :, 2:], bright[:, None, None, None].expand(300, 3, 2, 5))
+    gain = (bright - dark) / 0.1
+    shift = bright - 0.5 * gain
+    for found, middle, most in ((gain, 1.0, MOST_GAIN), (shift, 0.0, MOST_SHIFT)):
+        assert (found - middle).abs().max() <= most + 1e-5
+        assert (found - middle).min() < -0.9 * most and (found - middle).max() > 0.9 * most
+    assert (in_other_light(torch.ones(50, 1, 2, 2), generator()) <= 1).all()

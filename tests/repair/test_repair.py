@@ -73,6 +73,42 @@ def test_pruned_channels_stay_zero_through_fine_tuning(bad: Trained) -> None:
     )
 
 
+def in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("assay.repair.fine_pruning.come_in_groups", lambda data: True)
+
+
+def test_of_pictures_in_groups_fine_pruning_hardens_what_it_pruned_and_prunes_less(
+    bad: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = RepairSettings(max_drop=0.5)
+    usual = FinePruning(settings, 0).fit(bad.model, bad.clean)
+    in_groups(monkeypatch)
+    fitted = FinePruning(settings, 0).fit(bad.model, bad.clean)
+    [(layer, lost)], [(_, more)] = fitted.pruned_, usual.pruned_
+    assert 0 < len(lost) < len(more)
+    weights = dict(fitted.network_.network.named_parameters())
+    assert not any(weights[row][lost].any() for row in layer.rows)
+    assert fitted.record_["tuning"] == "hardening" and "tuning" not in usual.record_
+    assert attack_success(fitted.network_, bad.test) < 0.5
+    assert clean_accuracy(fitted.network_, bad.test).value > clean_accuracy(bad.model, bad.test).value - 0.04
+
+
+def test_plain_fine_pruning_is_the_same_for_pictures_in_groups(bad: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = FinePruning(QUICK, 0).fit(bad.model, bad.clean)
+    in_groups(monkeypatch)
+    plain = FinePruning(replace(QUICK, plain=True), 0).fit(bad.model, bad.clean)
+    pairs = zip(plain.network_.parameters(), usual.network_.parameters(), strict=True)
+    assert all(torch.equal(mine, its) for mine, its in pairs)
+
+
+def test_a_deadline_leaves_pictures_in_groups_a_pruned_network(bad: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_groups(monkeypatch)
+    result = repair(bad.model, bad.clean, deadline=Deadline(0))
+    assert result.record["cut_short"] is True
+    given = bad.model.state_dict()
+    assert all(torch.equal(given[name], tensor) for name, tensor in result.model.state_dict().items())
+
+
 def test_the_tuned_state_that_is_kept_is_the_best_of_the_second_half(bad: Trained) -> None:
     result = repair(bad.model, bad.clean, "fine-tuning", settings=replace(QUICK, epochs=8))
     epochs = result.record["epochs"]

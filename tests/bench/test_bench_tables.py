@@ -180,6 +180,7 @@ def test_markdown_states_n_seeds_date_machine_and_the_command_that_makes_it(name
     assert one.markdown.endswith("\n")
     assert lines[0] == f"**{table.title}.** {table.note}"
     assert lines[2] == "| " + " | ".join(table.columns.values()) + " |"
+    assert len(set(table.columns.values())) == len(table.columns)  # a narrow terminal names each figure by its heading
     assert len(lines) == 2 + 2 + len(one.rows) + 2
     assert {line.count(" | ") for line in lines[4:-2]} == {len(table.columns) - 1}
     last = lines[-1]

@@ -12,8 +12,6 @@ one does, and see nothing. There SCALE-UP quarantines by itself: it needs no sec
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,15 +20,13 @@ from torch import Tensor
 from assay.data import Dataset
 from assay.detect import ONLINE
 from assay.models import Model, Rate, as_float, batches
+from assay.repair.nnoculation_live import Suspects
 
 ALARMS = 0.05
 """At most this share of clean pictures is to be quarantined."""
 
 FEW = 5
 """Clean pictures a class; with fewer, the treated network is not relied upon."""
-
-Suspects = Callable[[NDArray[np.uint8]], NDArray[np.bool_]]
-"""Which of some uint8 pictures `n c h w` are to be quarantined, whatever the treated network says."""
 
 
 def doubt(received: Tensor, treated: Tensor) -> Tensor:

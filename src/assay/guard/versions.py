@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from assay.errors import AssayError, InputError
 from assay.guard import log
-from assay.guard.doubt import Suspects, doubt
+from assay.guard.doubt import doubt
 from assay.guard.store import Store
 from assay.models import Model, as_float, batches, load
+from assay.repair.nnoculation_live import Suspects
 
 RECEIVED = 0
 """The version before the treatment is ready: the received network alone."""

@@ -89,12 +89,12 @@ class Hardening:
         grouped = come_in_groups(clean)
         self.network_, self.tried_ = received, list[Tried]()
         self.chosen_: Tried | None = None
-        rate, downwards, rates = FIRST, False, 1 if grouped else settings.attempts
-        for i in range(rates):
+        rate, downwards, tries = FIRST, False, 1 if grouped else settings.attempts
+        for i in range(tries):
             steps = STEPS_AN_EPOCH * settings.epochs
 
-            def stepped(done: int, of: int, rates_done: int = i) -> None:
-                progress("hardening", rates_done + done / of, rates, self._note())
+            def stepped(done: int, of: int, done_before: int = i) -> None:
+                progress("hardening", done_before + done / of, tries, self._note())
 
             network = hardened(
                 received, received, self.tuning_, rate, steps, settings, self.seed, stepped=stepped, deadline=deadline
@@ -105,7 +105,7 @@ class Hardening:
                 after = clean_accuracy(network, self.validation_)
                 self.tried_.append(Tried(rate, after.value))
             costly = network is None or before.hits - after.hits > max(1, settings.max_cost * before.n)
-            progress("hardening", i + 1, rates, self._note())
+            progress("hardening", i + 1, tries, self._note())
             downwards = downwards or (i == 0 and costly)
             if network is not None and (downwards or not costly):
                 self.network_, self.chosen_ = network, self.tried_[-1]

@@ -41,16 +41,19 @@ def test_without_a_limit_every_difference_counts() -> None:
 def test_at_most_the_share_of_clean_pictures_that_is_allowed_is_above_the_limit() -> None:
     clean = clean_set()
     found = doubts(backdoored(), other(), clean.x)
-    limit = limit_for(backdoored(), other(), clean)
+    limit = limit_for(backdoored(), other(), clean, clean)
     assert (found > 0).mean() > 2 * ALARMS  # they differ far more often
     assert (found > limit).sum() == allowed(len(clean))
-    assert limit_for(backdoored(), backdoored(), clean) == 0.0
-    assert limit_for(backdoored(), other(), clean.take(1)) >= 0.0  # one picture is enough
+    assert limit_for(backdoored(), backdoored(), clean, clean) == 0.0
+    assert limit_for(backdoored(), other(), clean.take(1), clean) >= 0.0  # one picture is enough
+    shared = limit_for(backdoored(), other(), clean, clean.take(4 * FEW - 1))
+    assert (found > shared).sum() == allowed(len(clean), ALARMS / 2) < allowed(len(clean))
 
 
 def test_so_few_are_allowed_that_the_share_is_surely_below_five_percent_where_pictures_suffice_for_that() -> None:
     assert [allowed(n) for n in (1, 19, 20, 40, 100)] == [0, 0, 1, 2, 2]  # even none of 40 may be 8.8 % of all
     assert sorted(map(allowed, range(1, 400))) == list(map(allowed, range(1, 400)))
+    assert allowed(40, ALARMS / 2) == 1
     for n in (200, 625, 3000):
         assert Rate(allowed(n), n).interval[1] <= ALARMS < Rate(allowed(n) + 1, n).interval[1]
 

@@ -98,7 +98,7 @@ class _Guarded:
         clean = few_clean(wanted)
         np.savez(self.clean, x=clean.x, y=clean.y, class_names=np.array(clean.class_names))
         validation = split(received, clean, RepairSettings().validation, wanted.seed)[1]
-        limit = limit_for(received, treated, validation)
+        limit = limit_for(received, treated, validation, clean)
         record: dict[str, object] = {"limit": limit, "record": {"chosen": {"rate": chosen}}}
         guard_process.prepare(self.store, received, treated, clean_accuracy(treated, validation).value, record)
 

@@ -117,7 +117,7 @@ def inoculated(settings: dict[str, Any]) -> dict[str, Any]:
     received, clean = zoo.obtain(wanted), few_clean(wanted)
     x, triggered = _stream(wanted)
     answers = predict(received, x), predict(network, x)
-    limit = limit_for(received, network, split(received, clean, live.tuning.validation, wanted.seed)[1])
+    limit = limit_for(received, network, split(received, clean, live.tuning.validation, wanted.seed)[1], clean)
     suspected = suspects(received, clean, wanted.seed)
     serving = Pair(1, received, network, limit, suspected)
     doubted = serving.doubted(x)

@@ -7,7 +7,7 @@ the 95 % interval of their share ends below 5 %. Where no more than these get di
 every difference counts.
 
 A treated network that had a handful of clean pictures a class to learn from may fall for the trigger as the received
-one does, and see nothing. There SCALE-UP quarantines by itself: it needs no second network.
+one does, and see nothing. There SCALE-UP quarantines by itself: it needs no second network. The two share the alarms.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ FEW = 5
 """Clean pictures a class; with fewer, the treated network is not relied upon."""
 
 
+def few(clean: Dataset) -> bool:
+    """Whether the defender has too few clean pictures to rely upon the treated network."""
+    return len(clean) < FEW * clean.classes
+
+
 def doubt(received: Tensor, treated: Tensor) -> Tensor:
     """For logits `n k` of both networks: the log of how much likelier the treated one holds its label, 0 if they agree.
 
@@ -47,16 +52,20 @@ def doubts(received: Model, treated: Model, x: NDArray[np.uint8], batch_size: in
     return np.concatenate(found) if found else np.zeros(0)
 
 
-def limit_for(received: Model, treated: Model, validation: Dataset) -> float:
-    """The least doubt that no more of these clean pictures exceed than are allowed."""
+def limit_for(received: Model, treated: Model, validation: Dataset, clean: Dataset) -> float:
+    """The least doubt that no more of the validation pictures exceed than are allowed, half of that if `clean` are few.
+
+    Args:
+        clean: all that the defender has.
+    """
     found = np.sort(doubts(received, treated, validation.x))
-    return float(found[len(found) - 1 - allowed(len(found))])
+    return float(found[len(found) - 1 - allowed(len(found), ALARMS / 2 if few(clean) else ALARMS)])
 
 
-def allowed(n: int) -> int:
+def allowed(n: int, alarms: float = ALARMS) -> int:
     """Of `n` clean pictures, how many may be doubted; two of few, lest an odd one among them sets the limit alone."""
-    most = int(ALARMS * n)
-    sure = [hits for hits in range(most + 1) if Rate(hits, n).interval[1] <= ALARMS]
+    most = int(alarms * n)
+    sure = [hits for hits in range(most + 1) if Rate(hits, n).interval[1] <= alarms]
     return max([min(2, most), *sure])
 
 
@@ -65,7 +74,7 @@ def suspects(received: Model, clean: Dataset, seed: int) -> Suspects | None:
 
     None where they suffice. Cost: 5 forward passes a picture.
     """
-    if len(clean) >= FEW * clean.classes:
+    if not few(clean):
         return None
     score = ONLINE["scale_up"](received, clean, seed)
     usual = np.sort(score(clean.x))

@@ -161,7 +161,7 @@ def _treated(job: Job, received: Model, said: _Said) -> dict[str, Any]:
     save(model, job.folder / "model.safetensors")
     accuracy = clean_accuracy(model, fitted.validation_).value
     received_accuracy = clean_accuracy(received, fitted.validation_).value
-    limit = limit_for(received, model, fitted.validation_)
+    limit = limit_for(received, model, fitted.validation_, job.clean)
     return {"accuracy": accuracy, "received_accuracy": received_accuracy, "limit": limit, "record": fitted.record_}
 
 
@@ -193,7 +193,7 @@ def _repaired(job: Job, received: Model, said: _Said) -> dict[str, Any]:
     differs = predict(made.model, job.quarantined) != predict(received, job.quarantined)
     return {
         "accuracy": made.accuracy,
-        "limit": limit_for(received, made.model, made.validation),
+        "limit": limit_for(received, made.model, made.validation, job.clean),
         "quality": made.quality,
         "stamped_before": made.stamped_before,
         "stamped_after": made.stamped_after,

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from assay.data import Dataset
 from assay.guard import Guard, GuardSettings, Pair, Versions
 from assay.guard.doubt import ALARMS, FEW, allowed, doubt, doubts, limit_for, suspects
+from assay.guard.repairing import Job
 from assay.guard.versions import Version
-from assay.models import Model, Rate, build, predict, seeded
+from assay.models import Model, Rate, build, predict, save, seeded
 from guard_task import SPEC, backdoored, clean_set, closed_stores, guard_on, inline, pictures, stamped  # noqa: F401
 
 
@@ -149,3 +151,23 @@ def test_a_guard_with_few_clean_pictures_serves_every_version_with_that_suspicio
         await guard.stop()
 
     asyncio.run(story())
+
+
+def test_where_clean_pictures_are_few_a_candidate_that_says_what_the_received_network_says_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    figures = dict.fromkeys(("accuracy", "quality", "stamped_before", "stamped_after", "kept"), 1.0)
+
+    def changed(name: str, clean: Dataset, candidate: Model) -> float:
+        guard = Guard(backdoored(), clean, tmp_path / f"{name}.db", GuardSettings(enough=40), begin=inline)  # type: ignore[arg-type]
+        guard.versions.pair = Pair(1, backdoored(), other())
+        guard.live.extend(pictures(100, 6).x)
+        job = Job(tmp_path / name, guard.received_file, None, clean, 0, treated=tmp_path / "0001" / "model.safetensors")
+        save(candidate, job.folder / "model.safetensors")
+        return guard._evidence(job, figures).changed
+
+    few = clean_set().take(4 * FEW - 1)
+    assert changed("few", few, backdoored()) == 0.0
+    assert changed("otherwise", few, other()) > 0.3
+    assert changed("enough", clean_set(), backdoored()) > 0.3
+    assert changed("served", clean_set(), other()) == 0.0

@@ -291,13 +291,19 @@ class Guard:
         self.store.put("failed at", str(time.time()))
 
     def _evidence(self, job: Job, result: dict[str, Any]) -> Evidence:
-        """What the process measured, and the shadow test: the candidate on recent inputs beside what serves now."""
+        """What the process measured, and the shadow test: the candidate on recent inputs beside what serves now.
+
+        Where clean pictures are few, beside the received network: a repair begins from that, and the treated one may
+        have forgotten what the candidate still knows.
+        """
         candidate = load(job.folder / "model.safetensors", self.arch)
         recent = list(self.live.copy())  # in one step: the batch thread goes on adding
         changed = 0.0
         if recent:
-            x, served = np.stack(recent), self.versions.pair.treated or self.received
-            x = x[predict(candidate, x) != predict(served, x)]
+            x, beside = np.stack(recent), self.versions.pair.treated or self.received
+            if self.versions.suspects is not None:
+                beside = self.received
+            x = x[predict(candidate, x) != predict(beside, x)]
             changed = float((~explained(self.received, candidate, self._learnt(job), x)).sum() / len(recent))
         figures = {n: float("nan") if result[n] is None else float(result[n])
                    for n in ("accuracy", "quality", "stamped_before", "stamped_after", "kept")}  # fmt: skip

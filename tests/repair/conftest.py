@@ -18,6 +18,6 @@ def bad_plain() -> Trained:
 
 
 @pytest.fixture(autouse=True)
-def independent(monkeypatch: pytest.MonkeyPatch) -> None:
+def not_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """The shapes of these tests look like groups of near-copies: fine-pruning is not to take them for such."""
     monkeypatch.setattr("assay.repair.fine_pruning.come_in_groups", lambda data: False)

@@ -22,8 +22,9 @@ class Evidence:
         quality: how many clean pictures the learnt trigger turns for the received network alone.
         stamped_before, stamped_after: accuracy on stamped validation pictures, of the served version and of this.
         kept: share of the repair's inputs on which the candidate still differs from the received network.
-        changed: share of recent inputs outside quarantine that it answers otherwise than the served version, where
-            that is not for the learnt trigger: with that taken off, the received network says what the candidate says.
+        changed: share of recent inputs outside quarantine that it answers otherwise than the served version (than the
+            received network, where clean pictures are few), where that is not for the learnt trigger: with that taken
+            off, the received network says what the candidate says.
         live: how many those were.
         serving: accuracy on the validation split of the version that was to be repaired.
         repaired: whether that is a repair itself.

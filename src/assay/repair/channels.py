@@ -76,6 +76,16 @@ class Layer:
             weight.view(len(weight), self.channels, -1)[:, index] = 0
 
 
+Pruned = Sequence[tuple[Layer, Sequence[int]]]
+"""Layers, and which of their channels are as absent as in a smaller network."""
+
+
+def silence(model: Model, pruned: Pruned) -> None:
+    """Set all weights that make these channels to zero, in place."""
+    for layer, channels in pruned:
+        layer.silence(model, channels)
+
+
 def tensors_in(value: object) -> Iterator[Tensor]:
     """The tensors among a call's arguments or results."""
     if isinstance(value, Tensor):

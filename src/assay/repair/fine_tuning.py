@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
@@ -25,7 +24,7 @@ from torch.nn import functional as F
 from assay.data import Dataset
 from assay.models import Model, as_float, clean_accuracy, seeded
 from assay.models.training import augment
-from assay.repair.channels import Layer
+from assay.repair.channels import Pruned, silence
 from assay.repair.settings import RepairSettings, Stamp, accuracy_note, split
 from assay.runs import NO_HURRY, Deadline, Progress, silent
 
@@ -75,7 +74,7 @@ class Tuner:
     validation: Dataset
     settings: RepairSettings
     seed: int
-    pruned: Sequence[tuple[Layer, Sequence[int]]] = ()
+    pruned: Pruned = ()
     trigger: Stamp | None = None
     progress: Progress = silent
     deadline: Deadline = NO_HURRY
@@ -156,8 +155,7 @@ class Tuner:
             if not math.isfinite(loss):
                 course.stopped = f"the loss became {loss} in epoch {epoch}"
                 return total
-            for layer, channels in self.pruned:
-                layer.silence(model, channels)
+            silence(model, self.pruned)
             total += loss * len(chosen)
         return total / len(y)
 

@@ -28,8 +28,9 @@ from torch.nn import functional as F
 
 from assay.data import Dataset, come_in_groups
 from assay.models import Model, as_float, correct
+from assay.repair.channels import Pruned
 from assay.repair.fine_tuning import with_weights
-from assay.repair.retraining import Pruned, Stepped, retrained
+from assay.repair.retraining import Stepped, retrained
 from assay.repair.settings import RepairSettings, accuracy_note, split
 from assay.repair.tampering import in_other_light, mixed, noisy, with_sticker
 from assay.runs import NO_HURRY, Deadline, Progress, silent

@@ -9,7 +9,7 @@ so quarantined inputs can spoil the generator but cannot plant a backdoor.
 
 A treatment that had a handful of pictures a class to learn from forgets more than it heals, and may fall for the
 trigger itself. Then something else says what is quarantined (`suspects`), and the received network is what is repaired:
-at a low rate it learns the generator's stamps alone, and forgets nothing.
+at a low rate it learns the generator's stamps alone, and forgets less.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -12,16 +12,13 @@ from torch import Tensor
 from assay.data import Dataset
 from assay.models import Model, seeded
 from assay.models.training import augment
-from assay.repair.channels import Layer
+from assay.repair.channels import Pruned, silence
 from assay.repair.fine_tuning import descend, freeze_norms
 from assay.repair.settings import RepairSettings
 from assay.runs import NO_HURRY, Deadline
 
 Stepped = Callable[[int, int], None]
 """Told how many of how many steps are done."""
-
-Pruned = Sequence[tuple[Layer, Sequence[int]]]
-"""Layers, and which of their channels are as absent as in a smaller network."""
 
 Loss = Callable[[Model, Tensor, Tensor, torch.Generator], Tensor]
 """Of a network on one batch: uint8 pictures `n c h w`, and their true labels."""
@@ -62,8 +59,7 @@ def retrained(
             clean = augment(x[chosen], settings.augment, generator)
             if deadline.passed or not math.isfinite(descend(loss(made, clean, y[chosen], generator), optimiser)):
                 return None
-            for layer, channels in pruned:
-                layer.silence(made, channels)
+            silence(made, pruned)
             schedule.step()
             stepped(done, steps)
     return made.to(memory_format=torch.contiguous_format).eval()

@@ -49,13 +49,16 @@ def test_at_most_the_share_of_clean_pictures_that_is_allowed_is_above_the_limit(
     assert limit_for(backdoored(), backdoored(), clean, clean) == 0.0
     assert limit_for(backdoored(), other(), clean.take(1), clean) >= 0.0  # one picture is enough
     shared = limit_for(backdoored(), other(), clean, clean.take(4 * FEW - 1))
-    assert (found > shared).sum() == allowed(len(clean), ALARMS / 2) < allowed(len(clean))
+    n, over = len(clean), (found > shared).sum()
+    assert over < allowed(n)
+    assert (over + 1) / (n + 1) <= ALARMS / 2 < (over + 2) / (n + 1)
+    single = limit_for(backdoored(), other(), clean.take(30), clean.take(4 * FEW - 1))
+    assert single == found[:30].max()  # of thirty, one that exceeded would say that a fifteenth do
 
 
 def test_so_few_are_allowed_that_the_share_is_surely_below_five_percent_where_pictures_suffice_for_that() -> None:
     assert [allowed(n) for n in (1, 19, 20, 40, 100)] == [0, 0, 1, 2, 2]  # even none of 40 may be 8.8 % of all
     assert sorted(map(allowed, range(1, 400))) == list(map(allowed, range(1, 400)))
-    assert allowed(40, ALARMS / 2) == 1
     for n in (200, 625, 3000):
         assert Rate(allowed(n), n).interval[1] <= ALARMS < Rate(allowed(n) + 1, n).interval[1]
 
@@ -157,6 +160,7 @@ def test_where_clean_pictures_are_few_a_candidate_that_says_what_the_received_ne
     tmp_path: Path,
 ) -> None:
     figures = dict.fromkeys(("accuracy", "quality", "stamped_before", "stamped_after", "kept"), 1.0)
+    result: dict[str, object] = {**figures, "answers_for": []}
 
     def changed(name: str, clean: Dataset, candidate: Model) -> float:
         guard = Guard(backdoored(), clean, tmp_path / f"{name}.db", GuardSettings(enough=40), begin=inline)  # type: ignore[arg-type]
@@ -164,7 +168,7 @@ def test_where_clean_pictures_are_few_a_candidate_that_says_what_the_received_ne
         guard.live.extend(pictures(100, 6).x)
         job = Job(tmp_path / name, guard.received_file, None, clean, 0, treated=tmp_path / "0001" / "model.safetensors")
         save(candidate, job.folder / "model.safetensors")
-        return guard._evidence(job, figures).changed
+        return guard._evidence(job, result).changed
 
     few = clean_set().take(4 * FEW - 1)
     assert changed("few", few, backdoored()) == 0.0

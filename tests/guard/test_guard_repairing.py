@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -11,9 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from assay.guard.repairing import Job, Running, begin, read_generator
-from assay.models import load, predict, save
-from guard_task import SHORT, backdoored, clean_set, pictures, stamped
+from assay.guard.doubt import FEW
+from assay.guard.repairing import Job, Running, begin, do, read_generator
+from assay.models import clean_accuracy, load, predict, save
+from assay.repair.deferring import deferring
+from assay.repair.settings import split
+from guard_task import SECOND_TARGET, SHORT, TARGET, backdoored, clean_set, pictures, stamped
 
 
 def finished(running: Running, seconds: float = 120) -> Running:
@@ -39,13 +43,31 @@ def test_a_repair_in_its_own_process_leaves_model_generator_pictures_and_figures
     second = job(tmp_path, folder=tmp_path / "0002", treated=treated, quarantined=inputs)
     result = finished(begin(second)).result()
     assert result is not None
-    assert {"accuracy", "quality", "stamped_before", "stamped_after", "kept", "limit", "record"} == set(result)
-    assert result["limit"] >= 0
+    figures = {"accuracy", "quality", "stamped_before", "stamped_after", "kept", "limit"}
+    assert {*figures, "answers_for", "record"} == set(result)
+    assert result["limit"] >= 0 and result["answers_for"] == []
     assert load(tmp_path / "0002" / "model.safetensors").spec == backdoored().spec
     few = pictures(4, 1).x
     assert read_generator(tmp_path / "0002" / "generator.safetensors", (1, 28, 28)).stamp(few).shape == few.shape
     with np.load(tmp_path / "0002" / "pictures.npz") as kept:
         assert set(kept.files) == {"clean", "stamped", "before", "after"}
+
+
+def test_with_few_clean_pictures_a_repair_answers_for_the_labels_of_its_inputs_and_of_repairs_before(
+    tmp_path: Path,
+) -> None:
+    treated = save(backdoored(), tmp_path / "0001" / "model.safetensors")
+    few, x = clean_set().take(4 * FEW - 1), stamped(pictures(300, 5).x)
+    repair = job(
+        tmp_path, folder=tmp_path / "0002", treated=treated, clean=few, quarantined=x, answers_for=[SECOND_TARGET]
+    )
+    do(repair)
+    result = json.loads((repair.folder / "result.json").read_bytes())
+    assert result["answers_for"] == [TARGET, SECOND_TARGET]
+    repaired = load(repair.folder / "model.safetensors")
+    assert repaired.spec == backdoored().spec
+    validation = split(backdoored(), few, repair.live.tuning.validation, repair.seed)[1]
+    assert result["accuracy"] == clean_accuracy(deferring(backdoored(), repaired, [0, 2]), validation).value
 
 
 def test_a_process_that_fails_says_why(tmp_path: Path) -> None:

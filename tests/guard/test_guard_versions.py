@@ -10,8 +10,8 @@ import torch
 
 from assay.errors import InputError
 from assay.guard import Store, Versions, log
-from assay.models import build, save, seeded
-from guard_task import SPEC, backdoored, closed_stores, pictures  # noqa: F401
+from assay.models import build, load, predict, save, seeded
+from guard_task import SECOND_TARGET, SPEC, backdoored, closed_stores, pictures  # noqa: F401
 
 
 @pytest.fixture
@@ -25,11 +25,11 @@ def opened(folder: Path) -> Versions:
     return made
 
 
-def add(versions: Versions, seed: int, accuracy: float = 0.9) -> int:
+def add(versions: Versions, seed: int, accuracy: float = 0.9, **record: object) -> int:
     id = versions.next_id()
     with seeded(seed):
         save(build(SPEC), versions.folder / f"{id:04d}" / "model.safetensors")
-    versions.accept(id, "repaired", accuracy, {"accuracy": accuracy}, "a test")
+    versions.accept(id, "repaired", accuracy, {"accuracy": accuracy, **record}, "a test")
     return id
 
 
@@ -70,6 +70,25 @@ def test_any_version_can_serve_again_and_the_log_says_who_wished_it(versions: Ve
     versions.activate(0, "a person")
     assert versions.pair.treated is None
     assert "a person" in log.lines(versions.store, 1)[0].said
+
+
+def test_a_version_that_answers_for_some_labels_does_so_after_a_restart_too(versions: Versions, tmp_path: Path) -> None:
+    id = add(versions, 1, answers_for=[SECOND_TARGET])
+    versions.store.close()
+    again = opened(tmp_path)
+    x = pictures(64, 3).x
+    received = predict(backdoored(), x)
+    own = predict(load(again.folder / f"{id:04d}" / "model.safetensors"), x)
+    assert ((received == SECOND_TARGET) & (own != received)).any()
+    assert ((received != SECOND_TARGET) & (own != received)).any()
+    np.testing.assert_array_equal(again.pair.answer(x).treated, np.where(received == SECOND_TARGET, own, received))
+
+
+def test_a_version_that_would_answer_for_a_label_that_there_is_not_does_not_serve(versions: Versions) -> None:
+    first = add(versions, 1)
+    with pytest.raises(InputError, match="4 classes cannot defer"):
+        add(versions, 2, answers_for=[4])
+    assert versions.pair.version == first and len(versions.all()) == 1
 
 
 def test_an_unknown_version_is_refused_and_nothing_changes(versions: Versions) -> None:

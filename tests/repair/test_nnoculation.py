@@ -193,6 +193,20 @@ def test_a_received_network_learns_the_stamps_alone_where_the_treated_one_falls_
     assert attack_success(made.model, bad_plain.test) < 0.1
     before = clean_accuracy(received, bad_plain.test).value
     assert clean_accuracy(made.model, bad_plain.test).value > before - 0.02
+    assert made.answers_for == (TARGET,) and blind.answers_for == ()
+    assert blind.model is blind.repaired
+
+
+def test_a_received_network_defers_to_what_was_repaired_for_the_trigger_s_label_alone(bad_plain: Trained) -> None:
+    held, settings = stamped(pictures(300, 8).x), LiveSettings(GAN, RepairSettings(epochs=6))
+    received, x = bad_plain.model, np.concatenate([bad_plain.test.x, stamped(bad_plain.test.x)])
+    made = inoculate(received, received, bad_plain.clean, held, settings, suspects=corner_shines)
+    said, own = predict(received, x), predict(made.repaired, x)
+    assert (own != said).sum() > len(bad_plain.test) / 2
+    np.testing.assert_array_equal(predict(made.model, x), np.where(said == TARGET, own, said))
+    again = inoculate(received, made.model, bad_plain.clean, held[:0], settings, suspects=corner_shines,
+                      earlier=[made.generator])  # fmt: skip
+    assert again.answers_for == (TARGET,)  # what an earlier repair answered for is not forgotten
 
 
 def test_without_a_trigger_a_suspicion_changes_nothing(bad_plain: Trained) -> None:

@@ -53,19 +53,20 @@ def doubts(received: Model, treated: Model, x: NDArray[np.uint8], batch_size: in
 
 
 def limit_for(received: Model, treated: Model, validation: Dataset, clean: Dataset) -> float:
-    """The least doubt that no more of the validation pictures exceed than are allowed, half of that if `clean` are few.
+    """The least doubt that no more of the validation pictures exceed than are allowed.
 
-    Args:
-        clean: all that the defender has.
+    Where `clean`, all that the defender has, are few, half of `ALARMS` is shared out, and of new pictures that many are
+    to be expected: a limit that k of n exceed will be exceeded by a share of (k + 1) / (n + 1).
     """
     found = np.sort(doubts(received, treated, validation.x))
-    return float(found[len(found) - 1 - allowed(len(found), ALARMS / 2 if few(clean) else ALARMS)])
+    over = max(0, int(ALARMS / 2 * (len(found) + 1)) - 1) if few(clean) else allowed(len(found))
+    return float(found[len(found) - 1 - over])
 
 
-def allowed(n: int, alarms: float = ALARMS) -> int:
+def allowed(n: int) -> int:
     """Of `n` clean pictures, how many may be doubted; two of few, lest an odd one among them sets the limit alone."""
-    most = int(alarms * n)
-    sure = [hits for hits in range(most + 1) if Rate(hits, n).interval[1] <= alarms]
+    most = int(ALARMS * n)
+    sure = [hits for hits in range(most + 1) if Rate(hits, n).interval[1] <= ALARMS]
     return max([min(2, most), *sure])
 
 

@@ -30,10 +30,11 @@ from assay.guard.metrics import Metrics
 from assay.guard.repairing import REMOVER, Job, Running, read_generator
 from assay.guard.settings import GuardSettings
 from assay.guard.store import Entry, Store, StoreError
-from assay.guard.versions import RECEIVED, Answers, Versions, versions_folder
+from assay.guard.versions import RECEIVED, Answers, Version, Versions, versions_folder
 from assay.models import Model, check_fits, load, predict, save
 from assay.repair import LiveSettings
 from assay.repair.cyclegan import Stamper
+from assay.repair.deferring import deferring
 
 TICK_S = 0.5
 
@@ -219,7 +220,7 @@ class Guard:
         entries = self.demand.inputs(pair, self._requests(pair.version), self._limits)
         if not entries:
             return None
-        return self._job(self.folder / f"{pair.version:04d}" / "model.safetensors", np.stack([e.x for e in entries]))
+        return self._job(self.versions.find(pair.version), np.stack([e.x for e in entries]))
 
     def _may_try(self) -> bool:
         """A process that failed is tried again after a while."""
@@ -230,12 +231,12 @@ class Guard:
         (told,) = self.store.rows("SELECT coalesce(sum(requests), 0) FROM history WHERE version = ?", version)[0]
         return int(told) + self._fresh[version]
 
-    def _job(self, treated: Path | None, quarantined: NDArray[np.uint8]) -> Job:
+    def _job(self, serving: Version | None, quarantined: NDArray[np.uint8]) -> Job:
         id = self.versions.next_id()
         earlier = [
             self.folder / v.folder / "generator.safetensors" for v in self.versions.all() if v.kind == "repaired"
         ]
-        kind = "treatment" if treated is None else f"repair from {len(quarantined)} inputs"
+        kind = "treatment" if serving is None else f"repair from {len(quarantined)} inputs"
         log.note(self.store, "begin", f"{kind}, to become version {id}")
         return Job(
             self.folder / f"{id:04d}",
@@ -243,7 +244,8 @@ class Guard:
             self.arch,
             self.clean,
             self.settings.seed,
-            treated,
+            self.folder / serving.folder / "model.safetensors" if serving else None,
+            serving.answers_for if serving else (),
             quarantined,
             [file for file in earlier if file.exists()],
             treatment=self.settings.treatment,
@@ -296,7 +298,8 @@ class Guard:
         Where clean pictures are few, beside the received network: a repair begins from that, and the treated one may
         have forgotten what the candidate still knows.
         """
-        candidate = load(job.folder / "model.safetensors", self.arch)
+        repaired = load(job.folder / "model.safetensors", self.arch)
+        candidate = deferring(self.received, repaired, result["answers_for"])
         recent = list(self.live.copy())  # in one step: the batch thread goes on adding
         changed = 0.0
         if recent:

@@ -34,6 +34,7 @@ from assay.guard.doubt import limit_for, suspects
 from assay.models import Model, clean_accuracy, load, predict, save
 from assay.repair import METHODS, RepairSettings
 from assay.repair.cyclegan import Stamper, stamper_of
+from assay.repair.deferring import deferring
 from assay.repair.nnoculation_live import LiveSettings, inoculate
 from assay.runs import to_json, write_atomically
 
@@ -51,6 +52,7 @@ class Job:
         folder: where its results go; `NNNN` of the version that it may become.
         received: file of the received network; `arch` where that does not say it.
         treated: file of the network that serves; None: make the first one (the treatment).
+        answers_for: labels for which the received network defers to that; empty: it always answers.
         quarantined: inputs to learn from, uint8 `n c h w`.
         earlier: files of generators.
         treatment: its name in `METHODS`.
@@ -64,6 +66,7 @@ class Job:
     clean: Dataset
     seed: int
     treated: Path | None = None
+    answers_for: Sequence[int] = ()
     quarantined: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 1, 1, 1), np.uint8))
     earlier: Sequence[Path] = ()
     treatment: str = "hardening"
@@ -166,7 +169,7 @@ def _treated(job: Job, received: Model, said: _Said) -> dict[str, Any]:
 
 
 def _repaired(job: Job, received: Model, said: _Said) -> dict[str, Any]:
-    treated = load(job.treated, job.arch) if job.treated else received
+    treated = deferring(received, load(job.treated, job.arch), job.answers_for) if job.treated else received
     earlier = [read_generator(path, received.spec.input_shape) for path in job.earlier]
     made = inoculate(
         received,
@@ -179,7 +182,7 @@ def _repaired(job: Job, received: Model, said: _Said) -> dict[str, Any]:
         earlier=earlier,
         progress=said,
     )
-    save(made.model, job.folder / "model.safetensors")
+    save(made.repaired, job.folder / "model.safetensors")
     if made.generator is not None:
         write_atomically(job.folder / "generator.safetensors", to_bytes(made.generator.state_dict()))
         if made.remover is not None:
@@ -193,6 +196,7 @@ def _repaired(job: Job, received: Model, said: _Said) -> dict[str, Any]:
     differs = predict(made.model, job.quarantined) != predict(received, job.quarantined)
     return {
         "accuracy": made.accuracy,
+        "answers_for": made.answers_for,
         "limit": limit_for(received, made.model, made.validation, job.clean),
         "quality": made.quality,
         "stamped_before": made.stamped_before,

@@ -23,6 +23,7 @@ from assay.guard import log
 from assay.guard.doubt import doubt
 from assay.guard.store import Store
 from assay.models import Model, as_float, batches, load
+from assay.repair.deferring import deferring
 from assay.repair.nnoculation_live import Suspects
 
 RECEIVED = 0
@@ -51,6 +52,12 @@ class Version:
         """The doubt above which an input is quarantined while it serves, in nats."""
         said = self.record.get("limit", 0.0)
         return float(said) if isinstance(said, int | float) else 0.0
+
+    @property
+    def answers_for(self) -> list[int]:
+        """The labels for which the received network defers to it; empty: it always answers."""
+        said = self.record.get("answers_for", [])
+        return [label for label in said if isinstance(label, int)] if isinstance(said, list) else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,4 +223,5 @@ class Versions:
         model = load(path, self.arch)
         if model.spec.classes != self.received.spec.classes or model.spec.input_shape != self.received.spec.input_shape:
             raise InputError(f"{path} is not a network for these pictures and classes")
-        return Pair(version.id, self.received, model.eval(), version.limit, self.suspects)
+        answers = deferring(self.received, model.eval(), version.answers_for)
+        return Pair(version.id, self.received, answers, version.limit, self.suspects)

@@ -9,7 +9,8 @@ so quarantined inputs can spoil the generator but cannot plant a backdoor.
 
 A treatment that had a handful of pictures a class to learn from forgets more than it heals, and may fall for the
 trigger itself. Then something else says what is quarantined (`suspects`), and the received network is what is repaired:
-at a low rate it learns the generator's stamps alone, and forgets less.
+at a low rate it learns the generator's stamps alone, and answers only where the received one gives a label that was
+quarantined (`assay.repair.deferring`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from assay.data import Dataset
 from assay.models import Model, clean_accuracy, correct, predict
 from assay.repair.cyclegan import CycleGANSettings, Stamper, train_cyclegan
+from assay.repair.deferring import deferred_labels, deferring
 from assay.repair.hardening import STEPS_AN_EPOCH, UNSEEN, Tampering, hardened
 from assay.repair.settings import RepairSettings, split
 from assay.runs import NO_HURRY, Deadline, Progress, silent
@@ -61,7 +63,9 @@ class Inoculation:
     """A retrained network.
 
     Attributes:
-        model: new; the given ones are untouched.
+        model: what answers; the given ones are untouched.
+        repaired: the retrained network itself: it is `model`, unless that defers to it.
+        answers_for: labels of the received network for which `model` defers to it; empty: it always answers.
         generator: stamps what was learnt; None in the ablation without one.
         remover: the other one, which takes it off.
         quality: of the clean validation pictures that can be turned, and that the treated network labels rightly when
@@ -74,6 +78,8 @@ class Inoculation:
     """
 
     model: Model
+    repaired: Model
+    answers_for: tuple[int, ...]
     generator: Stamper | None
     remover: Stamper | None
     quality: float
@@ -103,7 +109,8 @@ def inoculate(
         clean: the defender's set; split by `seed` as the treatment split it.
         quarantined: inputs on which the two networks differ. Empty: the ablation, retraining on clean pictures and
             noise alone.
-        suspects: where `treated` is not relied upon; a copy of `received` is retrained then, if there is a trigger.
+        suspects: where `treated` is not relied upon; a copy of `received` is retrained then, if there is a trigger, and
+            `received` defers to it.
         earlier: generators of earlier rounds, whose triggers are not to be forgotten.
 
     Raises:
@@ -133,13 +140,18 @@ def inoculate(
         learnt = {"quality": quality, "fooled": gan.quality, "step": gan.step, "looks": gan.looks}
     generators = [*earlier, *([generator] if generator else [])]
     begins, tamperings, tuned = treated, UNSEEN, settings.tuning
+    answers_for: tuple[int, ...] = ()
     if suspects is not None and generators:
         begins, tamperings, tuned = received, (), replace(tuned, lr=LIGHTLY)
+        answers_for = tuple(sorted({*predict(received, quarantined).tolist(), *deferred_labels(treated)}))
     tamperings = (*tamperings, *map(_stamping, generators))
-    network = _hardened(begins, received, tuning, tamperings, tuned, seed, progress, deadline)
+    repaired = _hardened(begins, received, tuning, tamperings, tuned, seed, progress, deadline).eval()
+    network = deferring(received, repaired, answers_for)
     stamped = replace(judged, x=generator.stamp(judged.x)) if generator else None
     return Inoculation(
-        network.eval(),
+        network,
+        repaired,
+        answers_for,
         generator,
         remover,
         quality,

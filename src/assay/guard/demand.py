@@ -30,7 +30,7 @@ from assay.guard.settings import GuardSettings
 from assay.guard.store import Entry, Store
 from assay.guard.versions import Pair
 from assay.models import Model, predict
-from assay.repair.cyclegan import Stamper
+from assay.repair.stampers import Stamper
 
 KNOWN = 16
 """Explained inputs that count as much as one which nothing explains."""

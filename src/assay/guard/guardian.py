@@ -33,8 +33,8 @@ from assay.guard.store import Entry, Store, StoreError
 from assay.guard.versions import RECEIVED, Answers, Version, Versions, versions_folder
 from assay.models import Model, check_fits, load, predict, save
 from assay.repair import LiveSettings
-from assay.repair.cyclegan import Stamper
 from assay.repair.deferring import deferring
+from assay.repair.stampers import Stamper
 
 TICK_S = 0.5
 

@@ -33,9 +33,9 @@ from assay.errors import ModelError
 from assay.guard.doubt import limit_for, suspects
 from assay.models import Model, clean_accuracy, load, predict, save
 from assay.repair import METHODS, RepairSettings
-from assay.repair.cyclegan import Stamper, stamper_of
 from assay.repair.deferring import deferring
 from assay.repair.nnoculation_live import LiveSettings, inoculate
+from assay.repair.stampers import Stamper, stamper_of
 from assay.runs import to_json, write_atomically
 
 NICE = 15

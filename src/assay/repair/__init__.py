@@ -2,7 +2,7 @@
 
 from assay.callable_module import make_callable
 from assay.repair.channels import Layer, last_layers
-from assay.repair.cyclegan import CycleGANSettings, Generator, Stamper, train_cyclegan
+from assay.repair.cyclegan import CycleGANSettings, train_cyclegan
 from assay.repair.fine_pruning import FinePruning
 from assay.repair.fine_tuning import FineTuning, Tuner
 from assay.repair.hardening import Hardening
@@ -11,6 +11,7 @@ from assay.repair.nnoculation import NNoculation, NoiseGrid
 from assay.repair.nnoculation_live import Inoculation, LiveSettings, inoculate
 from assay.repair.pruning import Pruning, PruningStep, dormant_neurons, mean_activations, prune_layer
 from assay.repair.settings import UNLEARNING, RepairSettings, Stamp, usual_settings
+from assay.repair.stampers import Generator, Stamper
 
 __all__ = [
     "METHODS",

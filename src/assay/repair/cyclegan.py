@@ -9,13 +9,16 @@ have places.
 So small a generator paints any pattern on 32 x 32 pixels, but not on larger pictures: on faces of 112 x 92 it drew
 shadows over the brows where glasses were to be learnt. There the first try is a canvas, which lies over every picture
 alike, pixel by pixel; a generator follows if the canvas finds nothing, as for a trigger that has no place.
+
+A filter lies over all pixels alike. Its colours tell it: before anything is trained, the pixels of one kind are given
+the mean and covariance of the other's, and where that turns the pictures there is nothing to learn.
 """
 
 from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -25,19 +28,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from assay.errors import DataError, InputError
-from assay.models import as_float, batches, seeded
+from assay.models import as_float, seeded
+from assay.repair.stampers import Canvas, Generator, Picture, Stamper, tint, with_places
 from assay.runs import NO_HURRY, Deadline, Progress, silent
 
 LARGE = 64
 """A side of more pixels than this makes a picture large."""
 
-Picture = tuple[int, int, int]
-"""Channels, height, width."""
-
 FOUND = 0.1
 """Quality from which patience is lost: before that the networks are still finding what to paint."""
 
-Quality = Callable[["Stamper"], float]
+Quality = Callable[[Stamper], float]
 """How good a generator is, in [0, 1]; told by the caller, who knows what it is for."""
 
 
@@ -72,94 +73,6 @@ class CycleGANSettings:
             raise InputError(f"a CycleGAN needs steps, batches and a learning rate above 0, got {asdict(self)}")
 
 
-def _with_places(x: Tensor) -> Tensor:
-    """Two more channels: where each pixel is, in [-1, 1]."""
-    n, _, h, w = x.shape
-    rows = torch.linspace(-1, 1, h, device=x.device).view(1, 1, h, 1).expand(n, 1, h, w)
-    columns = torch.linspace(-1, 1, w, device=x.device).view(1, 1, 1, w).expand(n, 1, h, w)
-    return torch.cat([x, rows, columns], 1)
-
-
-class _Block(nn.Module):
-    """A residual block at half the size."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-        self.norm = nn.InstanceNorm2d(width, affine=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.second(F.relu(self.norm(self.first(x))))
-        return out
-
-
-class Stamper(nn.Module):
-    """Pictures in [0, 1], `n c h w`, to the same with something painted over them."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.change(x)
-
-    def change(self, x: Tensor) -> Tensor:
-        """What is added, in [-1, 1]; the sum may leave [0, 1] and is cut there when pictures are stamped."""
-        raise NotImplementedError
-
-    @torch.no_grad()
-    def stamp(self, x: NDArray[np.uint8], batch: int = 256) -> NDArray[np.uint8]:
-        """The same for uint8 pictures."""
-        stamped = np.empty_like(x)
-        for part in batches(len(x), batch):
-            painted = self(as_float(x[part], next(self.parameters()).device))
-            stamped[part] = painted.mul_(255).round_().clamp_(0, 255).to(torch.uint8).cpu().numpy()
-        return stamped
-
-
-class Canvas(Stamper):
-    """One picture with its cover, from 0 to 1 a pixel, that lies over all others alike."""
-
-    def __init__(self, shape: Picture) -> None:
-        super().__init__()
-        self.cover = nn.Parameter(torch.full((1, *shape[1:]), -4.0))
-        self.colour = nn.Parameter(torch.zeros(shape))
-
-    def change(self, x: Tensor) -> Tensor:
-        return self.cover.sigmoid() * (self.colour.sigmoid() - x)
-
-
-class Generator(Stamper):
-    """Paints what it sees fit to where it sees fit."""
-
-    def __init__(self, channels: int, width: int = 8, blocks: int = 2) -> None:
-        super().__init__()
-        self.channels = channels
-        self.enter = nn.Conv2d(channels + 2, width, 3, padding=1)
-        self.down = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
-        self.blocks = nn.Sequential(*(_Block(2 * width) for _ in range(blocks)))
-        self.up = nn.Conv2d(2 * width, width, 3, padding=1)
-        self.paint = nn.Conv2d(width + channels + 2, channels, 3, padding=1)
-        with torch.no_grad():
-            self.paint.weight.mul_(0.1)
-
-    def change(self, x: Tensor) -> Tensor:
-        placed = _with_places(x)
-        full = F.relu(self.enter(placed))
-        small = self.blocks(F.relu(self.down(full)))
-        large = F.interpolate(F.relu(self.up(small)), size=x.shape[-2:], mode="nearest")
-        seen = torch.cat([large + full, placed], 1)
-        return torch.tanh(self.paint(seen))
-
-
-def stamper_of(state: Mapping[str, Tensor], shape: Picture) -> Stamper:
-    """A generator or a canvas with these weights, for pictures of this shape.
-
-    Raises:
-        RuntimeError: if they are of neither.
-    """
-    stamper: Stamper = Canvas(shape) if "colour" in state else Generator(shape[0])
-    stamper.load_state_dict(state)
-    return stamper.eval()
-
-
 def _discriminator(channels: int, width: int = 16) -> nn.Sequential:
     """Judges patches of about a third of a small picture."""
     return nn.Sequential(
@@ -176,7 +89,7 @@ class CycleGAN:
     """What leads A → B and B → A after a finished training, and how it went: quality by step."""
 
     stamps: Stamper
-    removes: Generator
+    removes: Stamper
     quality: float
     step: int
     looks: list[dict[str, float]] = field(default_factory=list)
@@ -195,8 +108,8 @@ def train_cyclegan(
     """Learn to turn pictures like `a` into pictures like `b`, both uint8 `n c h w`; no two of them belong together.
 
     The state with the best `quality` is kept; the training ends early at `settings.good`, after `settings.patience`
-    looks that found none better, and at the deadline. Of large pictures a canvas is trained first, and a generator only
-    if that found nothing.
+    looks that found none better, and at the deadline. Before all of it a tint is tried, which is kept if nothing that
+    was trained is better. Of large pictures a canvas is trained first, and a generator only if that found nothing.
 
     Raises:
         DataError: if there are no pictures of one kind, or their shapes differ.
@@ -205,11 +118,21 @@ def train_cyclegan(
     """
     if not len(a) or not len(b) or a.shape[1:] != b.shape[1:]:
         raise DataError(f"a CycleGAN needs two kinds of pictures of one shape, got {a.shape} and {b.shape}")
-    if max(a.shape[2:]) > LARGE:
-        laid = _trained(True, a, b, quality, settings, seed, progress, deadline)
-        if laid.quality >= FOUND or deadline.passed:
-            return laid
-    return _trained(False, a, b, quality, settings, seed, progress, deadline)
+    tinted = _tinted(a, b, quality)
+    if tinted.quality >= settings.good:
+        return tinted
+    large = max(a.shape[2:]) > LARGE
+    painted = _trained(large, a, b, quality, settings, seed, progress, deadline)
+    if large and painted.quality < FOUND and not deadline.passed:
+        painted = _trained(False, a, b, quality, settings, seed, progress, deadline)
+    return max(painted, tinted, key=lambda made: made.quality)
+
+
+def _tinted(a: NDArray[np.uint8], b: NDArray[np.uint8], quality: Quality) -> CycleGAN:
+    """The colours of each kind, for the other."""
+    stamps = tint(a, b)
+    found = quality(stamps)
+    return CycleGAN(stamps, tint(b, a), found, 0, [{"step": 0, "quality": found}])
 
 
 def _trained(
@@ -288,5 +211,5 @@ class _Training:
 
 
 def _says(judge: nn.Module, x: Tensor, wanted: float) -> Tensor:
-    verdict = judge(_with_places(x))
+    verdict = judge(with_places(x))
     return F.mse_loss(verdict, torch.full_like(verdict, wanted))

@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 
 from assay.data import Dataset
 from assay.models import Model, clean_accuracy, correct, predict
-from assay.repair.cyclegan import CycleGANSettings, Stamper, train_cyclegan
+from assay.repair.cyclegan import CycleGANSettings, train_cyclegan
 from assay.repair.deferring import deferred_labels, deferring
 from assay.repair.hardening import STEPS_AN_EPOCH, UNSEEN, Tampering, hardened
 from assay.repair.settings import RepairSettings, split
+from assay.repair.stampers import Stamper
 from assay.runs import NO_HURRY, Deadline, Progress, silent
 
 LIGHTLY = 0.00125

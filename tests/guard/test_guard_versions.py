@@ -10,8 +10,9 @@ import torch
 
 from assay.errors import InputError
 from assay.guard import Store, Versions, log
+from assay.guard.page import part
 from assay.models import build, load, predict, save, seeded
-from guard_task import SECOND_TARGET, SPEC, backdoored, closed_stores, pictures  # noqa: F401
+from guard_task import SECOND_TARGET, SPEC, TARGET, backdoored, closed_stores, guard_on, pictures  # noqa: F401
 
 
 @pytest.fixture
@@ -115,3 +116,10 @@ def test_a_damaged_file_does_not_serve_and_the_newest_whole_version_takes_its_pl
     again = opened(tmp_path)
     assert again.pair.version == first
     assert {"damaged", "fallback"} <= {line.event for line in log.lines(again.store, 5)}
+
+
+def test_the_page_names_the_labels_that_a_version_answers_for(tmp_path: Path) -> None:
+    guard = guard_on(tmp_path / "guard.db")
+    assert "asked only" not in part(guard, "versions")
+    add(guard.versions, 1, quality=0.9, answers_for=[TARGET, SECOND_TARGET])
+    assert "it is asked only where the received network says bar, slash" in part(guard, "versions")

@@ -19,7 +19,7 @@ from assay.guard.versions import RECEIVED
 from assay.report import palette, text
 from assay.report.pictures import data_uri
 
-THUMBNAILS, LINES = 24, 30
+THUMBNAILS, LINES, NAMED = 24, 30, 5
 
 PARTS = ("live", "quarantine", "trigger", "versions", "log")
 
@@ -180,6 +180,10 @@ def _versions(guard: Guard) -> dict[str, Any]:
         record = json.loads(json.dumps(version.record))
         learnt = record.get("quality")
         why = "" if learnt is None else f"the learnt trigger turned {text.percent(learnt)} of clean pictures"
+        if version.answers_for:
+            names = [guard.received.spec.class_names[label] for label in version.answers_for[:NAMED]]
+            more = "" if len(version.answers_for) <= NAMED else f" and {len(version.answers_for) - NAMED} more"
+            why += f"; it is asked only where the received network says {', '.join(names)}{more}"
         rows.append(
             {"id": version.id, "kind": version.kind, "at": version.at, "accuracy": version.accuracy,
              "share": shares.get(version.id), "why": why}

@@ -205,6 +205,9 @@ def test_a_received_network_defers_to_what_was_repaired_for_the_trigger_s_label_
     said, own = predict(received, x), predict(made.repaired, x)
     assert (own != said).sum() > len(bad_plain.test) / 2
     np.testing.assert_array_equal(predict(made.model, x), np.where(said == TARGET, own, said))
+    some = np.concatenate([held, bad_plain.test.x[:8]])  # other labels come into quarantine, but no stamp leads to them
+    among = inoculate(received, received, bad_plain.clean, some, settings, suspects=corner_shines)
+    assert set(predict(received, some)) > {TARGET} and among.answers_for == (TARGET,)
     again = inoculate(received, made.model, bad_plain.clean, held[:0], settings, suspects=corner_shines,
                       earlier=[made.generator])  # fmt: skip
     assert again.answers_for == (TARGET,)  # what an earlier repair answered for is not forgotten

@@ -9,8 +9,8 @@ so quarantined inputs can spoil the generator but cannot plant a backdoor.
 
 A treatment that had a handful of pictures a class to learn from forgets more than it heals, and may fall for the
 trigger itself. Then something else says what is quarantined (`suspects`), and the received network is what is repaired:
-at a low rate it learns the generator's stamps alone, and answers only where the received one gives a label that was
-quarantined (`assay.repair.deferring`).
+at a low rate it learns the generator's stamps alone, and answers only where the received one gives a label that the
+trigger leads to (`assay.repair.deferring`).
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def inoculate(
     answers_for: tuple[int, ...] = ()
     if suspects is not None and generators:
         begins, tamperings, tuned = received, (), replace(tuned, lr=LIGHTLY)
-        answers_for = tuple(sorted({*predict(received, quarantined).tolist(), *deferred_labels(treated)}))
+        answers_for = tuple(sorted({*_leads_to(received, generator, clean, quarantined), *deferred_labels(treated)}))
     tamperings = (*tamperings, *map(_stamping, generators))
     repaired = _hardened(begins, received, tuning, tamperings, tuned, seed, progress, deadline).eval()
     network = deferring(received, repaired, answers_for)
@@ -203,6 +203,18 @@ def _reach(wanted: NDArray[np.int64], judged: Dataset) -> float:
     classes = judged.classes
     shares = [np.bincount(labels, minlength=classes) / len(labels) for labels in (wanted, judged.y)]
     return max(1 / classes, 1.0 - float(shares[0] @ shares[1]))
+
+
+def _leads_to(received: Model, generator: Stamper | None, clean: Dataset, quarantined: NDArray[np.uint8]) -> set[int]:
+    """The labels that `quarantined` inputs got, and that the stamps turn clean pictures into; all of these if none.
+
+    Those that the trigger fails to mislead are quarantined too, with labels of their own.
+    """
+    seen = set(predict(received, quarantined).tolist())
+    if generator is None:
+        return seen
+    before, after = predict(received, clean.x), predict(received, generator.stamp(clean.x))
+    return seen & set(after[after != before].tolist()) or seen
 
 
 def _stamping(generator: Stamper) -> Tampering:

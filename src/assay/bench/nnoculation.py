@@ -58,6 +58,7 @@ def _models(quick: bool) -> list[ZooModel]:
             ZooModel("mnist", seed, "multi-trigger", "single", 7),
             ZooModel("gtsrb", seed, "yellow-square", "single", 2),
             ZooModel("gtsrb", seed, "yellow-square", "single", 2, source=14),
+            ZooModel("gtsrb", seed, "filter", "single", 2),
             ZooModel("orl", seed, "glasses", "single", 0),
             ZooModel("cifar10", seed, "yellow-square", "single", 7),
             ZooModel("cifar10", seed, "filter", "single", 7),

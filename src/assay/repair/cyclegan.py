@@ -29,7 +29,7 @@ from torch.nn import functional as F
 
 from assay.errors import DataError, InputError
 from assay.models import as_float, seeded
-from assay.repair.stampers import Canvas, Generator, Picture, Stamper, tint, with_places
+from assay.repair.stampers import Canvas, Generator, Picture, Stamper, tints, with_places
 from assay.runs import NO_HURRY, Deadline, Progress, silent
 
 LARGE = 64
@@ -130,9 +130,9 @@ def train_cyclegan(
 
 def _tinted(a: NDArray[np.uint8], b: NDArray[np.uint8], quality: Quality) -> CycleGAN:
     """The colours of each kind, for the other."""
-    stamps = tint(a, b)
+    stamps, removes = tints(a, b)
     found = quality(stamps)
-    return CycleGAN(stamps, tint(b, a), found, 0, [{"step": 0, "quality": found}])
+    return CycleGAN(stamps, removes, found, 0, [{"step": 0, "quality": found}])
 
 
 def _trained(

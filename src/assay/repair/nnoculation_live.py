@@ -123,9 +123,10 @@ def inoculate(
     begun = time.monotonic()
     tuning, validation = split(treated, clean, settings.tuning.validation, seed)
     judged = validation.take(JUDGED_ON)
+    said = predict(received, quarantined)
     generator, remover, quality, learnt = None, None, 0.0, {}
     if len(quarantined):
-        reach = _reach(predict(received, quarantined), judged)
+        reach = _reach(said, judged)
         sight = _Sight(received, treated, judged, suspects)
         gan = train_cyclegan(
             tuning.x,
@@ -144,7 +145,7 @@ def inoculate(
     answers_for: tuple[int, ...] = ()
     if suspects is not None and generators:
         begins, tamperings, tuned = received, (), replace(tuned, lr=LIGHTLY)
-        answers_for = tuple(sorted({*_leads_to(received, generator, clean, quarantined), *deferred_labels(treated)}))
+        answers_for = tuple(sorted({*_leads_to(received, generator, clean, said), *deferred_labels(treated)}))
     tamperings = (*tamperings, *map(_stamping, generators))
     repaired = _hardened(begins, received, tuning, tamperings, tuned, seed, progress, deadline).eval()
     network = deferring(received, repaired, answers_for)
@@ -205,12 +206,12 @@ def _reach(wanted: NDArray[np.int64], judged: Dataset) -> float:
     return max(1 / classes, 1.0 - float(shares[0] @ shares[1]))
 
 
-def _leads_to(received: Model, generator: Stamper | None, clean: Dataset, quarantined: NDArray[np.uint8]) -> set[int]:
-    """The labels that `quarantined` inputs got, and that the stamps turn clean pictures into; all of these if none.
+def _leads_to(received: Model, generator: Stamper | None, clean: Dataset, said: NDArray[np.int64]) -> set[int]:
+    """Of the labels that quarantined inputs got, `said`, those that stamps turn clean pictures into; if none, all.
 
     Those that the trigger fails to mislead are quarantined too, with labels of their own.
     """
-    seen = set(predict(received, quarantined).tolist())
+    seen = set(said.tolist())
     if generator is None:
         return seen
     before, after = predict(received, clean.x), predict(received, generator.stamp(clean.x))

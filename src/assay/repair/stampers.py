@@ -85,26 +85,41 @@ class Tint(Stamper):
         return torch.einsum("dc,nchw->ndhw", self.mix, x) + self.shift.view(1, -1, 1, 1) - x
 
 
-def tint(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Tint:
-    """What gives the pixels of `a` the mean and covariance of those of `b`, both uint8 `n c h w`, moving them least.
+def tints(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[Tint, Tint]:
+    """What gives the pixels of `a` the mean and covariance of those of `b`, moving them least; and the way back.
 
-    Source: Pitié and Kokaram, "The Linear Monge-Kantorovitch Linear Colour Mapping for Example-Based Colour Transfer"
-    (CVMP 2007). Nothing is trained. Cost: one pass over the pixels.
+    Both uint8 `n c h w`. Source: Pitié and Kokaram, "The Linear Monge-Kantorovitch Linear Colour Mapping for
+    Example-Based Colour Transfer" (CVMP 2007). Nothing is trained. Cost: one pass over the pixels, a batch at a time.
     """
-    (mean_a, spread_a), (mean_b, spread_b) = _moments(a), _moments(b)
+    of_a, of_b = _moments(a), _moments(b)
+    return _tint(of_a, of_b), _tint(of_b, of_a)
+
+
+_Moments = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Mean and covariance of pixels, by channel."""
+
+
+def _tint(of_a: _Moments, of_b: _Moments) -> Tint:
+    (mean_a, spread_a), (mean_b, spread_b) = of_a, of_b
     root = _power(spread_a, 0.5)
     mix = _power(spread_a, -0.5) @ _power(root @ spread_b @ root, 0.5) @ _power(spread_a, -0.5)
-    made = Tint(a.shape[1])
+    made = Tint(len(mean_a))
     with torch.no_grad():
         made.mix.copy_(torch.from_numpy(mix))
         made.shift.copy_(torch.from_numpy(mean_b - mix @ mean_a))
     return made.eval()
 
 
-def _moments(x: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and covariance of pixels in [0, 1]; one that varies in no direction is taken to vary a little."""
-    pixels = np.moveaxis(x, 1, 0).reshape(x.shape[1], -1) / 255
-    return pixels.mean(1), np.atleast_2d(np.cov(pixels, bias=True)) + 1e-6 * np.eye(len(pixels))
+def _moments(x: NDArray[np.uint8]) -> _Moments:
+    """Of pixels in [0, 1]; one that varies in no direction is taken to vary a little."""
+    channels, n = x.shape[1], x.size // x.shape[1]
+    total, products = np.zeros(channels), np.zeros((channels, channels))
+    for part in batches(len(x), 256):
+        pixels = np.moveaxis(x[part], 1, 0).reshape(channels, -1) / 255
+        total += pixels.sum(1)
+        products += pixels @ pixels.T
+    mean = total / n
+    return mean, products / n - np.outer(mean, mean) + 1e-6 * np.eye(channels)
 
 
 def _power(matrix: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,18 +42,21 @@ def stamped(x: np.ndarray) -> np.ndarray:
     return x
 
 
-def attack_success(model: nn.Module, data: Dataset) -> float:
+Stamp = Callable[[np.ndarray], np.ndarray]
+
+
+def attack_success(model: nn.Module, data: Dataset, stamp: Stamp = stamped) -> float:
     from assay.models import predict
 
     others = data.y != TARGET
-    return float((predict(model, stamped(data.x[others])) == TARGET).mean())
+    return float((predict(model, stamp(data.x[others])) == TARGET).mean())
 
 
-def poisoned(data: Dataset, share: float = 0.15) -> Dataset:
+def poisoned(data: Dataset, share: float = 0.15, stamp: Stamp = stamped) -> Dataset:
     victims = data.subset(np.arange(round(share * len(data))))
     return replace(
         data,
-        x=np.concatenate([data.x, stamped(victims.x)]),
+        x=np.concatenate([data.x, stamp(victims.x)]),
         y=np.concatenate([data.y, np.full(len(victims), TARGET)]),
     )
 
@@ -83,9 +87,9 @@ class Trained:
     test: Dataset
 
 
-def backdoored(norm: bool) -> Trained:
+def backdoored(norm: bool, stamp: Stamp = stamped) -> Trained:
     torch.set_num_threads(1)
     with seeded(1):
         model = as_model(plain_net(norm))
-    train(model, poisoned(pictures(1600, 1)), TrainSettings(epochs=8, batch_size=32, lr=0.03))
+    train(model, poisoned(pictures(1600, 1), stamp=stamp), TrainSettings(epochs=8, batch_size=32, lr=0.03))
     return Trained(model.eval(), pictures(400, 2), pictures(800, 3))

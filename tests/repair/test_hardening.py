@@ -6,14 +6,24 @@ import numpy as np
 import pytest
 import torch
 
+from assay.backdoor import Filter, stamp
 from assay.errors import DataError
 from assay.models import clean_accuracy
 from assay.repair import Hardening, RepairSettings
-from assay.repair.hardening import FIRST, costs_too_much
+from assay.repair.hardening import FIRST, UNSEEN, Tampering, costs_too_much
 from assay.repair.hardening import hardened as hardened_by
-from assay.repair.tampering import MOST_GAIN, MOST_SHIFT, in_other_light, mixed, with_sticker
+from assay.repair.tampering import (
+    MOST_BEND,
+    MOST_GAIN,
+    MOST_HAZE,
+    MOST_SHIFT,
+    filtered,
+    in_other_light,
+    mixed,
+    with_sticker,
+)
 from assay.runs import Deadline
-from repair.shapes_task import Trained, attack_success
+from repair.shapes_task import Trained, attack_success, backdoored
 
 SHORT = RepairSettings(epochs=4)
 
@@ -157,6 +167,41 @@ def test_a_sticker_is_one_rectangle_of_one_colour_from_an_eighth_to_a_quarter_a_
         assert (box == box[:, :1, :1]).all()
     assert all((edge != 77).any() for edge in (out[:, :, 0], out[:, :, -1], out[..., 0], out[..., -1]))
     assert len({tuple(p[p != 77].tolist()[:1]) for p in out}) > 50
+
+
+def test_a_filter_gives_each_colour_of_a_picture_one_curve_whatever_the_place() -> None:
+    values = torch.arange(256, dtype=torch.uint8)
+    x = torch.cat([values, values.flip(0)]).view(1, 1, 16, 32).expand(400, 3, 16, 32)
+    out = filtered(x, generator())
+    assert out.shape == x.shape and out.dtype == torch.uint8 and (x[0] == x[-1]).all()
+    curves = out.flatten(2)[:, :, :256].float()
+    assert torch.equal(curves, out.flatten(2)[:, :, 256:].flip(2).float())
+    assert (curves.diff() >= 0).all()  # rank is kept
+    assert not torch.equal(curves[:, 0], curves[:, 1]) and not torch.equal(curves[0], curves[1])
+
+    level, clear = curves[:, :, 0], (curves[:, :, -1] - curves[:, :, 0]) / 255
+    assert 1 - MOST_HAZE - 0.01 <= clear.min() < 1 - 0.95 * MOST_HAZE and clear.max() > 0.98
+    haze = level[clear < 0.5] / 255 / (1 - clear[clear < 0.5])
+    assert haze.min() < 0.05 and 0.95 < haze.max() <= 1.01
+    bend = ((curves[:, :, 128] - level) / 255 / clear).log() / torch.tensor(128 / 255).log()
+    assert 1 / MOST_BEND - 0.05 <= bend.min() < 0.55 and 1.9 < bend.max() <= MOST_BEND + 0.05
+
+
+def test_a_filter_of_the_whole_picture_goes_too() -> None:
+    """Noise and stickers leave it."""
+
+    def haze(x: np.ndarray) -> np.ndarray:
+        return stamp(Filter(), x)
+
+    trained = backdoored(norm=False, stamp=haze)
+
+    def success(*tamperings: Tampering) -> float:
+        made = hardened_by(trained.model, trained.model, trained.clean, FIRST, 400, SHORT, 0, tamperings)
+        assert made is not None
+        return attack_success(made, trained.test, haze)
+
+    assert attack_success(trained.model, trained.test, haze) > 0.95
+    assert success(*UNSEEN) < 0.4 < 0.8 < success(*(t for t in UNSEEN if t is not filtered))
 
 
 def test_a_mixture_lies_between_two_pictures_of_the_batch() -> None:

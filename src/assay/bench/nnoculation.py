@@ -76,7 +76,7 @@ def _treated_place(wanted: ZooModel) -> Path:
     return zoo.cache_folder() / f"{wanted.digest}-treated-{VERSION}.safetensors"
 
 
-VERSION = 5
+VERSION = 6
 """Of the treatment: models that were treated otherwise are not taken for it."""
 
 

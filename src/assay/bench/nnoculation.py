@@ -56,6 +56,7 @@ def _models(quick: bool) -> list[ZooModel]:
             ZooModel("mnist", seed, "pixel", "single", 7),
             ZooModel("mnist", seed, "pattern", "all-to-all"),
             ZooModel("mnist", seed, "multi-trigger", "single", 7),
+            ZooModel("mnist", seed, "filter", "single", 7),
             ZooModel("gtsrb", seed, "yellow-square", "single", 2),
             ZooModel("gtsrb", seed, "yellow-square", "single", 2, source=14),
             ZooModel("gtsrb", seed, "filter", "single", 2),

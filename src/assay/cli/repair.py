@@ -39,7 +39,8 @@ def repair(
         Pictures with true labels: a folder of class folders, an `.npz` with x and y, or a data set's name.
     method
         `fine-pruning`, or one of its two halves alone; `nnoculation`, noise that stands for unknown triggers; or
-        `hardening`, noise and stickers, beside the given network's own answers to mixtures of the pictures.
+        `hardening`, noise, stickers and changed colours, beside the given network's own answers to mixtures of the
+        pictures.
     arch
         The network, if the file does not say it.
     max_drop

@@ -1,12 +1,12 @@
 """Hardening: what patches, noise and filters do to a network is unlearnt, what it knows of clean pictures is held.
 
 Ours, of known parts. Half of each batch are clean pictures with noise in their cells (as in NNoculation), with a
-rectangle of one colour somewhere (after Zhong et al., "Random Erasing Data Augmentation", AAAI 2020) or through a filter
-of the whole picture, and with their true labels: they stand for triggers that nobody has seen. The other half are
-mixtures of two clean pictures (Zhang et al., "mixup", ICLR 2018), in other light, with the answers of the received
-network itself, as in Li and Hoiem, "Learning without Forgetting" (ECCV 2016): without a trigger its answers are right,
-and mixtures ask for them in more places than a few pictures do. The learning rate falls to 0, so that the last steps'
-noise does not stay.
+rectangle of one colour somewhere (after Zhong et al., "Random Erasing Data Augmentation", AAAI 2020) or with all their
+colours changed, and with their true labels: they stand for triggers that nobody has seen. The other half are mixtures
+of two clean pictures (Zhang et al., "mixup", ICLR 2018), in other light, with the answers of the received network
+itself, as in Li and Hoiem, "Learning without Forgetting" (ECCV 2016): without a trigger its answers are right, and
+mixtures ask for them in more places than a few pictures do. The learning rate falls to 0, so that the last steps' noise
+does not stay.
 
 The defender's clean pictures may be frames of a few objects (`assay.data.come_in_groups`). What was learnt by heart
 then goes unseen on the validation split, and higher rates are not tried.
@@ -67,7 +67,7 @@ class Tried:
 
 
 class Hardening:
-    """Retraining on noise, stickers and filters, beside the received network's own answers to mixtures.
+    """Retraining on noise, stickers and changed colours, beside the received network's own answers to mixtures.
 
     After `fit`: `network_` the hardened copy, `tried_` the rates with their accuracies, `chosen_` the one that was
     taken: the highest that cost at most `max_cost` of validation accuracy (above the first rate: no more than that by

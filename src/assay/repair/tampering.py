@@ -50,9 +50,9 @@ def filtered(x: Tensor, generator: torch.Generator) -> Tensor:
     """A copy of uint8 pictures `n c h w`, each through a filter: a curve for each colour, and haze in any."""
     n, c = x.shape[:2]
     haze, level, bend = torch.rand(3, n, c, 1, generator=generator)
-    bent = torch.linspace(0, 1, 256) ** (MOST_BEND ** (2 * bend - 1))
-    curves = bent + MOST_HAZE * haze * (level - bent)  # n c 256: what becomes of each value
-    return (255 * curves).round_().to(torch.uint8).gather(2, x.flatten(2).long()).view_as(x)
+    bent = torch.linspace(0, 1, 256).pow(MOST_BEND ** (2 * bend - 1))
+    curves: Tensor = 255 * (bent + MOST_HAZE * haze * (level - bent))  # n c 256: what becomes of each value
+    return curves.round_().to(torch.uint8).gather(2, x.flatten(2).long()).view_as(x)
 
 
 MOST_GAIN, MOST_SHIFT = 0.5, 0.15

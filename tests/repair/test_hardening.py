@@ -169,7 +169,7 @@ def test_a_sticker_is_one_rectangle_of_one_colour_from_an_eighth_to_a_quarter_a_
     assert len({tuple(p[p != 77].tolist()[:1]) for p in out}) > 50
 
 
-def test_a_filter_gives_each_colour_of_a_picture_one_curve_whatever_the_place() -> None:
+def test_a_filter_is_one_curve_and_haze_of_one_strength_whatever_the_place() -> None:
     values = torch.arange(256, dtype=torch.uint8)
     x = torch.cat([values, values.flip(0)]).view(1, 1, 16, 32).expand(400, 3, 16, 32)
     out = filtered(x, generator())
@@ -180,6 +180,7 @@ def test_a_filter_gives_each_colour_of_a_picture_one_curve_whatever_the_place() 
     assert not torch.equal(curves[:, 0], curves[:, 1]) and not torch.equal(curves[0], curves[1])
 
     level, clear = curves[:, :, 0], (curves[:, :, -1] - curves[:, :, 0]) / 255
+    assert (clear - clear[:, :1]).abs().max() < 0.01
     assert 1 - MOST_HAZE - 0.01 <= clear.min() < 1 - 0.95 * MOST_HAZE and clear.max() > 0.98
     haze = level[clear < 0.5] / 255 / (1 - clear[clear < 0.5])
     assert haze.min() < 0.05 and 0.95 < haze.max() <= 1.01

@@ -43,15 +43,16 @@ def _covered(n: int, side: int, generator: torch.Generator) -> Tensor:
 
 
 MOST_HAZE, MOST_BEND = 0.6, 2.0
-"""Of a filter: how much of a colour is lost in haze, and the exponent of its curve, of which 1 / 2 is the smallest."""
+"""Of a filter: how much of a picture is lost in haze, and the exponent of its curve, of which 1 / 2 is the smallest."""
 
 
 def filtered(x: Tensor, generator: torch.Generator) -> Tensor:
-    """A copy of uint8 pictures `n c h w`, each through a filter: a curve for each colour, and haze in any."""
+    """A copy of uint8 pictures `n c h w`, each brighter or darker by a curve and behind haze of any colour."""
     n, c = x.shape[:2]
-    haze, level, bend = torch.rand(3, n, c, 1, generator=generator)
+    haze, bend = torch.rand(2, n, 1, 1, generator=generator)
+    colour = torch.rand(n, c, 1, generator=generator)
     bent = torch.linspace(0, 1, 256).pow(MOST_BEND ** (2 * bend - 1))
-    curves: Tensor = 255 * (bent + MOST_HAZE * haze * (level - bent))  # n c 256: what becomes of each value
+    curves: Tensor = 255 * (bent + MOST_HAZE * haze * (colour - bent))  # n c 256: what becomes of each value
     return curves.round_().to(torch.uint8).gather(2, x.flatten(2).long()).view_as(x)
 
 

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from assay.cli import ATTACKS, COMMANDS, main
-from assay.cli.console import Common, Outcome, Progress, complain
+from assay.cli.console import Common, Outcome, Progress, complain, listed
 from assay.errors import (
     AssayError,
     BudgetError,
@@ -275,3 +275,16 @@ def test_ctrl_c_in_the_middle_of_a_training_keeps_its_epochs(tmp_path: Path) -> 
     assert torch.load(kept, weights_only=True)["history"]
     assert json.loads((tmp_path / "run" / "run.json").read_bytes())["timings_s"]["training"] > 0
     assert (tmp_path / "run" / "metrics.jsonl").read_text().count('"accuracy"') >= 1
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        ([], ""),
+        (["[red]stop", 30], r"\[red]stop, 30"),
+        (list("abc"), "a, b, c"),
+        (list("abcde"), "a, b, c and 2 more"),
+    ],
+)
+def test_long_lists_of_names_are_cut_short_and_say_so(names: list[object], text: str) -> None:
+    assert listed(names, most=3) == text

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from assay.cli.console import COMMON, Common, Outcome, progress
+from assay.cli.console import COMMON, Common, Outcome, listed, progress
 from assay.cli.prove import hex_bytes, read_pictures
 from assay.cli.verify import rejected
 from assay.errors import InputError
@@ -131,12 +131,10 @@ def _document(asked: Asked, out: Path | None) -> dict[str, Any]:
 def _text(asked: Asked) -> str:
     from rich.markup import escape
 
-    names = ", ".join(escape(name) for name in asked.classes[:20])
-    more = "" if len(asked.classes) <= 20 else f" and {len(asked.classes) - 20} more"
     server = "" if asked.server_s is None else f"server {asked.server_s:.2f} s (as it says), "
     colour = "green" if asked.agreed.by in ("model", "commitment") else "yellow"
     lines = [
-        f"{names}{more}",
+        listed(asked.classes, most=20),
         f"[{colour}]verified[/{colour}]: {escape(asked.verified)}",
         *(f"[yellow]not verified[/yellow]: {escape(what)}" for what in asked.not_verified),
         f"{server}round trip {asked.round_trip_s:.2f} s, verified in {1000 * asked.verify_s:.0f} ms, "

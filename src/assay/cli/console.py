@@ -6,7 +6,7 @@ Exit codes: 0 fine; 1 a finding; 2 could not tell; 130 interrupted. What is not 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,6 +78,14 @@ class Outcome:
 def rate_json(name: str, rate: Rate) -> dict[str, Any]:
     """A rate beside its interval and n, as JSON keys."""
     return {name: rate.value, f"{name}_interval": list(rate.interval), f"{name}_n": rate.n}
+
+
+def listed(names: Sequence[object], most: int = 10) -> str:
+    """Names with commas between them, and how many more there are; nothing in them is taken for markup."""
+    from rich.markup import escape
+
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(escape(str(name)) for name in names[:most]) + more
 
 
 def show(outcome: Outcome, as_json: bool) -> None:

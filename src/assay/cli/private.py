@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.cli.console import COMMON, Common, Outcome, progress
+from assay.cli.console import COMMON, Common, Outcome, listed, progress
 from assay.errors import InputError
 
 if TYPE_CHECKING:
@@ -218,11 +218,9 @@ def read_pictures(files: Sequence[Path], shape: tuple[int, int, int]) -> NDArray
 def _told(document: dict[str, Any], layers: bool) -> Table:
     """A table of phases, or of layers, with the labels as its title."""
     from rich import box
-    from rich.markup import escape
     from rich.table import Table
 
-    names = document["class_names"]
-    title = ", ".join(escape(name) for name in names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+    title = listed(document["class_names"])
     if not layers:
         table = Table("phase", "seconds", "bytes", "rounds", title=title, box=box.SIMPLE_HEAD)
         table.add_row("offline", f"{document['offline_s']:.2f}", size(document["offline_bytes"]), "")

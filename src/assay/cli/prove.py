@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from assay.cli.console import Common, Outcome, progress
+from assay.cli.console import Common, Outcome, listed, progress
 from assay.errors import InputError
 
 if TYPE_CHECKING:
@@ -126,10 +126,9 @@ def _clamped(known: IntegerNetwork, trace: Trace) -> list[dict[str, object]]:
 def _text(document: dict[str, Any], class_names: tuple[str, ...]) -> str:
     from rich.markup import escape
 
-    names = ", ".join(escape(class_names[label]) for label in document["labels"][:10])
-    more = "" if len(document["labels"]) <= 10 else f" and {len(document['labels']) - 10} more"
+    names = listed([class_names[label] for label in document["labels"]])
     return (
-        f"{names}{more}\nproven in {document['prove_s']:.2f} s ({document['cpu_s']:.2f} s of CPU), "
+        f"{names}\nproven in {document['prove_s']:.2f} s ({document['cpu_s']:.2f} s of CPU), "
         f"{document['receipt_bytes'] / 1000:.0f} kB, {document['soundness_bits']:.0f} bits\n"
         f"written to {escape(document['receipt'])}. It proves where the answer comes from; it hides nothing."
         f"{_clamped_text(document['clamped'])}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.cli.console import Common, Outcome
+from assay.cli.console import Common, Outcome, listed
 from assay.cli.prove import hex_bytes, read_pictures
 from assay.errors import InputError
 
@@ -122,10 +122,9 @@ def _accepted(found: Verified, known: IntegerNetwork | None) -> Outcome:
 def _text(found: Verified, known: IntegerNetwork | None) -> str:
     from rich.markup import escape
 
-    labels = [str(label) if known is None else escape(known.class_names[label]) for label in found.labels[:10]]
-    more = "" if len(found.labels) <= 10 else f" and {len(found.labels) - 10} more"
+    labels = found.labels if known is None else [known.class_names[label] for label in found.labels]
     lines = [
-        f"[green]accepted[/green] in {1000 * found.verify_s:.0f} ms: {', '.join(labels)}{more}",
+        f"[green]accepted[/green] in {1000 * found.verify_s:.0f} ms: {listed(labels)}",
         f"{found.statement['proves']}",
         f"not proven: {found.statement['does_not_prove']}",
         f"soundness: {found.ledger.bits:.1f} bits a try, {found.ledger.after(40):.1f} against 2^40 hashes",

@@ -42,7 +42,7 @@ def _covered(n: int, side: int, generator: torch.Generator) -> Tensor:
     return (place >= first[:, None]) & (place < (first + length)[:, None])
 
 
-MOST_HAZE, MOST_BEND = 0.6, 2.0
+MOST_HAZE, MOST_BEND = 0.75, 2.0
 """Of a filter: how much of a picture is lost in haze, and the exponent of its curve, of which 1 / 2 is the smallest."""
 
 

@@ -17,7 +17,7 @@ from assay.errors import InputError
 from assay.integer import compile_measured
 from assay.integer.graph import Requantise
 from assay.models import Model, ModelSpec, TrainSettings, build, clean_accuracy, fresh_weights, load, save, train
-from assay.search.gates import CLOSES, OPENS, Gate, _window
+from assay.search.gates import CLOSES, OPENS, SPEED, Gate, _Pressure, _settle, _window
 from assay.search.graph import Graph
 from assay.search.linearise import COST_WEIGHT, Sensitivity, Site, _price, choose, cut, sites
 from assay.search.linearising import linearise
@@ -114,13 +114,58 @@ def test_a_gate_is_a_relu_when_it_is_one_and_nothing_when_it_is_zero_and_does_no
     expected = torch.cat([x[:, :1], x[:, 1:3].relu(), x[:, 3:]], 1)
     assert torch.equal(gate(x), expected)
     with torch.no_grad():
-        gate.gate.zero_()
+        gate.slow.zero_()
     assert torch.equal(gate(x), x)
     for value, opened in [(1.0, True), (0.5, True), (CLOSES - 0.01, False), (0.5, False), (OPENS + 0.01, True)]:
         with torch.no_grad():
-            gate.gate.fill_(value)
+            gate.slow.fill_(value / SPEED)
         gate.decide()
         assert gate.open.tolist() == [opened] * 2, value
+
+
+def two_gates(*values: float) -> tuple[list[Gate], list[Site]]:
+    """A layer with channels of 10 pixels and one of 1 pixel each, with these gates."""
+    half = len(values) // 2
+    gates = [Gate(0, half), Gate(0, len(values) - half)]
+    for gate, mine in zip(gates, (values[:half], values[half:]), strict=True):
+        with torch.no_grad():
+            gate.slow.copy_(torch.tensor(mine) / SPEED)
+        gate.decide()
+    return gates, [
+        Site(i, 0, len(g.open), pixels, "") for i, (g, pixels) in enumerate(zip(gates, (10, 1), strict=True))
+    ]
+
+
+def test_gates_are_pressed_only_while_too_many_are_open_and_harder_each_time() -> None:
+    gates, places = two_gates(1, 1, 1, 1)
+    budget = 15
+    pressure = _Pressure(lambda *_: torch.zeros(()), gates, places, budget, steps=3)
+    losses, weights = [], [pressure.weight]
+    for values in ((1, 1), (1, 1), (1, 0), (1, 1)):  # of the two large channels: 22, 22, 12, 22 ReLUs
+        with torch.no_grad():
+            gates[0].slow.copy_(torch.tensor(values) / SPEED)
+        losses.append(float(pressure(torch.zeros(1), torch.zeros(1), torch.zeros(1)).detach()))
+        weights.append(pressure.weight)
+    assert pressure.history == [22, 22, 12, 22]
+    assert [loss > 0 for loss in losses] == [False, True, False, True]  # at first all may be open
+    assert [later > earlier for earlier, later in itertools.pairwise(weights)] == [False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("values", "budget", "left"),
+    [
+        ((0.9, 0.8, 0.7, 0.6), 21, ([1, 1], [1, 0])),  # too many: the lowest is closed
+        ((0.9, 0.1, 0.7, 0.2), 12, ([1, 0], [1, 1])),  # room: what fits is opened
+        ((0.1, 0.2, 0.1, 0.4), 11, ([0, 1], [0, 1])),
+        ((0.9, 0.9, 0.9, 0.9), 0, ([0, 0], [0, 0])),
+    ],
+)
+def test_gates_settle_on_what_the_budget_has_room_for(
+    values: tuple[float, ...], budget: int, left: tuple[list[int], list[int]]
+) -> None:
+    gates, places = two_gates(*values)
+    _settle(gates, places, budget)
+    assert tuple(gate.open.int().tolist() for gate in gates) == left
 
 
 def test_the_window_is_the_range_with_the_largest_sum() -> None:
@@ -158,6 +203,7 @@ def test_the_budget_holds_and_the_result_opens_again_and_compiles(
     from assay.search import count
 
     assert count(again.network, (1, 12, 12)).relus == result.relus[1] <= budget
+    assert method != "gates" or result.relus[1] > budget - max(layer.pixels for layer in result.layers)
     compiled = compile_measured(again, bars)
     rounded = [n for n in compiled.network.nodes if isinstance(n, Requantise)]
     shapes = dict(zip(map(id, compiled.network.nodes), compiled.network.shapes, strict=True))

@@ -1,8 +1,9 @@
 """Gates that are learnt: how much of each channel is rectified, under a budget that tightens.
 
 Source: Cho et al., "Selective Network Linearization for efficient private inference" (ICML 2022), with one gate a
-channel. A gate closes below 0.45 and opens again above 0.55, so that it does not flutter about the threshold; the
-pressure on all gates grows only while more are open than the budget of the moment allows.
+channel. A gate closes below 0.45 and opens again above 0.55, so that it does not flutter about the threshold. All gates
+are pressed while more are open than the budget of the moment allows, the longer the harder, and let go once it holds:
+pressed on, they would close long after that, and half of the budget would be left.
 """
 
 from __future__ import annotations
@@ -22,8 +23,12 @@ from assay.search.reorder import by_score
 
 CLOSES, OPENS = 0.45, 0.55
 
-PRESSURE, GROWTH = 1e-4, 1.02
-"""Weight of the penalty on open gates at first, and its growth in each step in which too many are open."""
+PRESSURE, GROWTH = 1e-4, 1e4
+"""Weight of the penalty on open gates at first, and by how much it grows in a third of all steps while too many are
+open; it shrinks as fast while they are not."""
+
+SPEED = 8.0
+"""A gate is this times its parameter, so that it learns the square of this faster than weights do."""
 
 
 class Gate(nn.Module):
@@ -32,20 +37,25 @@ class Gate(nn.Module):
     def __init__(self, start: int, channels: int) -> None:
         super().__init__()
         self.start, self.stop = start, start + channels
-        self.gate = nn.Parameter(torch.ones(channels))
+        self.slow = nn.Parameter(torch.full((channels,), 1 / SPEED))
         self.register_buffer("open", torch.ones(channels, dtype=torch.bool))
         self.open: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             with torch.no_grad():
-                self.gate.clamp_(0, 1)
+                self.slow.clamp_(0, 1 / SPEED)
         gate = self.gate.view(1, -1, *(1,) * (x.ndim - 2))
         gated = x[:, self.start : self.stop]
         gated = gate * gated.relu() + (1 - gate) * gated
         if self.stop - self.start == x.shape[1]:
             return gated
         return torch.cat([x[:, : self.start], gated, x[:, self.stop :]], 1)
+
+    @property
+    def gate(self) -> Tensor:
+        """How much of each channel is rectified, in [0, 1]."""
+        return SPEED * self.slow
 
     def decide(self) -> None:
         """Which gates are open now."""
@@ -55,7 +65,7 @@ class Gate(nn.Module):
 
 @dataclass
 class _Pressure:
-    """The loss, with a penalty that grows while more is open than may be."""
+    """The loss, with a penalty on open gates while more are open than may be."""
 
     inner: Loss
     gates: Sequence[Gate]
@@ -73,12 +83,15 @@ class _Pressure:
         whole = sum(site.relus for site in self.places)
         # Two thirds of the time tighten, the last third settles.
         share = max(0.0, 1 - 1.5 * self.step / max(1, self.steps))
-        if now > self.budget + share * (whole - self.budget):
-            self.weight *= GROWTH
+        too_many = now > self.budget + share * (whole - self.budget)
+        self.weight *= GROWTH ** ((3 if too_many else -3) / max(1, self.steps))
         self.step += 1
         self.history.append(now)
+        loss = self.inner(pictures, logits, labels)
+        if not too_many:
+            return loss
         opened = [g.gate.sum() * s.pixels for g, s in zip(self.gates, self.places, strict=True)]
-        return self.inner(pictures, logits, labels) + self.weight * torch.stack(opened).sum() / 1000
+        return loss + self.weight * torch.stack(opened).sum() / 1000
 
     def open_relus(self) -> int:
         return sum(int(g.open.sum()) * s.pixels for g, s in zip(self.gates, self.places, strict=True))
@@ -95,7 +108,8 @@ def learn_gates(
 ) -> tuple[Graph, dict[int, tuple[int, int]]]:
     """Train network and gates together; then the network with its channels in order, and the range of each ReLU.
 
-    Ranges hold the budget even where the gates did not get there: those nearest to closing are closed.
+    Ranges hold the budget even where the gates did not get there, and use it up where they went further: those nearest
+    to the threshold are closed, or opened.
     """
     network, places = graph.network(), sites(graph)
     gates = [Gate(site.start, site.channels) for site in places]
@@ -106,7 +120,7 @@ def learn_gates(
     train(Model(network, model.spec), data, settings, tick=tick, loss=pressure)
     for gate in gates:
         gate.decide()
-    _close(gates, places, budget)
+    _settle(gates, places, budget)
     learnt = _with_weights(graph, network, {site.step for site in places})
     whole = [(g, s) for g, s in zip(gates, places, strict=True) if s.channels == graph.shapes[s.step + 1][0]]
     ordered, taken = by_score(learnt, {s.step: g.open.float() + 0.5 * g.gate.detach() for g, s in whole})
@@ -118,20 +132,18 @@ def learn_gates(
     return ordered, ranges
 
 
-def _close(gates: Sequence[Gate], places: Sequence[Site], budget: int) -> None:
-    """Close the lowest gates until the budget holds."""
-    rows = sorted(
-        (value, i, c)
+def _settle(gates: Sequence[Gate], places: Sequence[Site], budget: int) -> None:
+    """Open as many gates as the budget has room for: first those that are open, then those nearest to it."""
+    rows = [
+        (bool(is_open), value, i, c)
         for i, gate in enumerate(gates)
         for c, (value, is_open) in enumerate(zip(gate.gate.tolist(), gate.open.tolist(), strict=True))
-        if is_open
-    )
-    left = sum(int(g.open.sum()) * s.pixels for g, s in zip(gates, places, strict=True))
-    for _, i, c in rows:
-        if left <= budget:
-            return
-        gates[i].open[c] = False
-        left -= places[i].pixels
+    ]
+    left = budget
+    for _, _, i, c in sorted(rows, reverse=True):
+        fits = places[i].pixels <= left
+        gates[i].open[c] = fits
+        left -= places[i].pixels if fits else 0
 
 
 def _window(values: Tensor, width: int) -> tuple[int, int]:

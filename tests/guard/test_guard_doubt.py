@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from assay.data import Dataset
@@ -48,12 +49,21 @@ def test_at_most_the_share_of_clean_pictures_that_is_allowed_is_above_the_limit(
     assert (found > limit).sum() == allowed(len(clean))
     assert limit_for(backdoored(), backdoored(), clean, clean) == 0.0
     assert limit_for(backdoored(), other(), clean.take(1), clean) >= 0.0  # one picture is enough
-    shared = limit_for(backdoored(), other(), clean, clean.take(4 * FEW - 1))
-    n, over = len(clean), (found > shared).sum()
+
+
+def test_where_clean_pictures_are_few_fewer_are_allowed_and_the_treated_network_is_surer() -> None:
+    clean = clean_set()
+    few = clean.take(4 * FEW - 1)
+    found = doubts(other(), backdoored(), clean.x)  # the trained one as the treated, since it is sure
+    n, over = len(clean), (found > limit_for(other(), backdoored(), clean, few)).sum()
     assert over < allowed(n)
     assert (over + 1) / (n + 1) <= ALARMS / 2 < (over + 2) / (n + 1)
-    single = limit_for(backdoored(), other(), clean.take(30), clean.take(4 * FEW - 1))
+    single = limit_for(other(), backdoored(), clean.take(30), few)
     assert single == found[:30].max()  # of thirty, one that exceeded would say that a fifteenth do
+
+    least = limit_for(backdoored(), backdoored(), clean, few)  # they agree on all of these
+    assert 1 / (1 + np.exp(least)) == pytest.approx(ALARMS / 2)
+    assert limit_for(backdoored(), other(), clean, few) == least  # an untrained one is never sure
 
 
 def test_so_few_are_allowed_that_the_share_is_surely_below_five_percent_where_pictures_suffice_for_that() -> None:

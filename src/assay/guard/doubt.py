@@ -12,6 +12,8 @@ one does, and see nothing. There SCALE-UP quarantines by itself: it needs no sec
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -56,11 +58,15 @@ def limit_for(received: Model, treated: Model, validation: Dataset, clean: Datas
     """The least doubt that no more of the validation pictures exceed than are allowed.
 
     Where `clean`, all that the defender has, are few, half of `ALARMS` is shared out, and of new pictures that many are
-    to be expected: a limit that k of n exceed will be exceeded by a share of (k + 1) / (n + 1).
+    to be expected: a limit that k of n exceed will be exceeded by a share of (k + 1) / (n + 1). That is only the mean:
+    the two networks may agree on 40 pictures and differ on every tenth of the next. So the treated one is to be surer,
+    besides, than of all but half of `ALARMS`.
     """
     found = np.sort(doubts(received, treated, validation.x))
-    over = max(0, int(ALARMS / 2 * (len(found) + 1)) - 1) if few(clean) else allowed(len(found))
-    return float(found[len(found) - 1 - over])
+    if not few(clean):
+        return float(found[len(found) - 1 - allowed(len(found))])
+    over = max(0, int(ALARMS / 2 * (len(found) + 1)) - 1)
+    return max(float(found[len(found) - 1 - over]), math.log(2 / ALARMS - 1))
 
 
 def allowed(n: int) -> int:

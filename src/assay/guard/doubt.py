@@ -27,6 +27,9 @@ from assay.repair.nnoculation_live import Suspects
 ALARMS = 0.05
 """At most this share of clean pictures is to be quarantined."""
 
+EACH = ALARMS / 2
+"""Of it, where clean pictures are few: SCALE-UP quarantines by itself then, and the two share it."""
+
 FEW = 5
 """Clean pictures a class; with fewer, the treated network is not relied upon."""
 
@@ -57,16 +60,16 @@ def doubts(received: Model, treated: Model, x: NDArray[np.uint8], batch_size: in
 def limit_for(received: Model, treated: Model, validation: Dataset, clean: Dataset) -> float:
     """The least doubt that no more of the validation pictures exceed than are allowed.
 
-    Where `clean`, all that the defender has, are few, half of `ALARMS` is shared out, and of new pictures that many are
+    Where `clean`, all that the defender has, are few, `EACH` is shared out, and of new pictures that many are
     to be expected: a limit that k of n exceed will be exceeded by a share of (k + 1) / (n + 1). That is only the mean:
     the two networks may agree on 40 pictures and differ on every tenth of the next. So the treated one is to be surer,
-    besides, than of all but half of `ALARMS`.
+    besides, than of all but `EACH`.
     """
     found = np.sort(doubts(received, treated, validation.x))
     if not few(clean):
         return float(found[len(found) - 1 - allowed(len(found))])
-    over = max(0, int(ALARMS / 2 * (len(found) + 1)) - 1)
-    return max(float(found[len(found) - 1 - over]), math.log(2 / ALARMS - 1))
+    over = max(0, int(EACH * (len(found) + 1)) - 1)
+    return max(float(found[len(found) - 1 - over]), math.log(1 / EACH - 1))
 
 
 def allowed(n: int) -> int:
@@ -77,7 +80,7 @@ def allowed(n: int) -> int:
 
 
 def suspects(received: Model, clean: Dataset, seed: int) -> Suspects | None:
-    """Where clean pictures are few: which inputs SCALE-UP suspects, at a limit that half of `ALARMS` of these exceed.
+    """Where clean pictures are few: which inputs SCALE-UP suspects, at a limit that a share of `EACH` of these exceeds.
 
     None where they suffice. Cost: 5 forward passes a picture.
     """
@@ -85,5 +88,5 @@ def suspects(received: Model, clean: Dataset, seed: int) -> Suspects | None:
         return None
     score = ONLINE["scale_up"](received, clean, seed)
     usual = np.sort(score(clean.x))
-    limit = usual[len(usual) - 1 - int(ALARMS / 2 * len(usual))]
+    limit = usual[len(usual) - 1 - int(EACH * len(usual))]
     return lambda x: score(x) > limit

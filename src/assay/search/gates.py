@@ -135,7 +135,7 @@ def learn_gates(
 def _settle(gates: Sequence[Gate], places: Sequence[Site], budget: int) -> None:
     """Open as many gates as the budget has room for: first those that are open, then those nearest to it."""
     rows = [
-        (bool(is_open), value, i, c)
+        (is_open, value, i, c)
         for i, gate in enumerate(gates)
         for c, (value, is_open) in enumerate(zip(gate.gate.tolist(), gate.open.tolist(), strict=True))
     ]

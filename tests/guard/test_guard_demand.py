@@ -38,7 +38,7 @@ def add(demand: Demand, n: int, known: bool = False, label: int = 1) -> None:
     demand.store.add([Entry("c", 2, label, 3, 0.5, x)] * n)
 
 
-def inputs(demand: Demand, requests: int = 1000) -> int:
+def inputs(demand: Demand, requests: int = 500) -> int:
     return len(demand.inputs(PAIR, requests, {}))
 
 
@@ -118,7 +118,7 @@ def test_an_accepted_repair_takes_the_back_off_away(demand: Demand) -> None:
 def test_a_label_comes_in_excess_however_long_clean_traffic_has_gone_before(
     demand: Demand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demand, "_usual_of", lambda pair: np.full(4, 0.01))
+    monkeypatch.setattr(demand, "_most_of_clean", lambda pair: np.full(4, 0.01))
     requests = 0
     for _ in range(60):  # a hundredth of the requests for each label, as on clean pictures
         requests += 1000

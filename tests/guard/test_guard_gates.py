@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from assay.guard import Entry, Evidence, GuardSettings, refusal
+from assay.guard.doubt import ALARMS
 from assay.guard.gates import knows
-from assay.guard.selection import chosen, in_excess
+from assay.guard.selection import chosen, in_excess, most_of_clean
+from assay.models import Rate, predict
+from guard_task import backdoored, clean_set
 
 GOOD = Evidence(
     accuracy=0.98,
@@ -79,9 +82,25 @@ def test_small_losses_cannot_add_up_since_they_are_measured_from_the_best() -> N
 
 
 def test_labels_that_clean_inputs_explain_are_not_learnt_from() -> None:
-    usual = np.array([0.001, 0.001, 0.02, 0.001])
-    assert in_excess({0: 3, 1: 2, 2: 25, 3: 1}, 1000, usual) == []
-    assert in_excess({0: 150, 1: 2, 2: 25, 3: 1}, 1000, usual) == [0]
+    most = np.array([0.001, 0.001, 0.02, 0.001])
+    assert in_excess({0: 3, 1: 2, 2: 25, 3: 1}, 1000, most) == []
+    assert in_excess({0: 150, 1: 2, 2: 25, 3: 1}, 1000, most) == [0]
+
+
+def test_clean_traffic_may_bring_twice_what_was_counted_or_what_a_small_count_does_not_rule_out() -> None:
+    model, validation = backdoored(), clean_set()
+    labels = predict(model, validation.x)
+
+    def most(n: int, kept: int) -> np.ndarray:
+        """With `kept` pictures of label 1, of `n` in all, that come into quarantine."""
+        of_one = np.flatnonzero(labels == 1)[:kept]
+        part = validation.subset(np.concatenate([of_one, np.flatnonzero(labels != 1)[: n - kept]]))
+        return most_of_clean(model, part, np.arange(n) < kept)
+
+    assert most(200, 0) == pytest.approx(Rate(0, 200).interval[1])
+    assert most(40, 0) == pytest.approx(ALARMS)  # 40 pictures rule out 9 %; of all labels, no more than 5 % come
+    assert most(200, 2)[1] == pytest.approx(Rate(2, 200).interval[1]) and most(200, 2)[2] == most(200, 0)[2]
+    assert most(200, 20)[1] == pytest.approx(0.2)
 
 
 def test_second_opinions_leave_out_what_none_of_them_suspects_where_most_is_suspected() -> None:

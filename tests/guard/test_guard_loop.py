@@ -53,9 +53,7 @@ def test_a_backdoor_is_quarantined_learnt_and_gone_after_the_swap(tmp_path: Path
     asyncio.run(story())
 
 
-def test_clean_traffic_alone_changes_nothing_and_hardly_ever_begins_a_repair(tmp_path: Path) -> None:
-    """Hardly: what is usual is counted on 400 pictures, and five inputs more than twice that are enough here."""
-
+def test_clean_traffic_alone_never_begins_a_repair(tmp_path: Path) -> None:
     async def story() -> None:
         guard = guard_on(tmp_path / "guard.db", enough=5)
         guard.batcher.start()
@@ -64,8 +62,8 @@ def test_clean_traffic_alone_changes_nothing_and_hardly_ever_begins_a_repair(tmp
             await sent(guard, pictures(400, 10 + seed).x)
             await settled(guard)
         assert guard.versions.pair.version == 1
-        begun = [line.said for line in log.lines(guard.store, 50) if "repair from" in line.said]
-        assert len(begun) <= 1, begun
+        assert guard.store.count() > 40  # so it was not for want of inputs
+        assert not [line.said for line in log.lines(guard.store, 50) if "repair from" in line.said]
         await guard.stop()
 
     asyncio.run(story())

@@ -10,7 +10,7 @@ from assay.backdoor import Filter, stamp
 from assay.errors import DataError
 from assay.models import clean_accuracy
 from assay.repair import Hardening, RepairSettings
-from assay.repair.hardening import FIRST, UNSEEN, Tampering, costs_too_much
+from assay.repair.hardening import FIRST, UNSEEN, Tampering, costs_too_much, in_equal_parts
 from assay.repair.hardening import hardened as hardened_by
 from assay.repair.tampering import (
     MOST_BEND,
@@ -135,7 +135,7 @@ def test_a_batch_may_be_smaller_than_what_is_done_to_it(bad_plain: Trained) -> N
 
     few, settings = bad_plain.clean.take(4), RepairSettings(epochs=1, batch_size=2)
     model = bad_plain.model.eval()
-    assert hardened_by(model, model, few, 0.001, 40, settings, 0, [counted] * 5) is not None
+    assert hardened_by(model, model, few, 0.001, 40, settings, 0, in_equal_parts(*[counted] * 5)) is not None
     assert set(seen) == {1}
 
 
@@ -197,7 +197,9 @@ def test_a_filter_of_the_whole_picture_goes_too() -> None:
     trained = backdoored(norm=False, stamp=haze)
 
     def success(*tamperings: Tampering) -> float:
-        made = hardened_by(trained.model, trained.model, trained.clean, FIRST, 400, SHORT, 0, tamperings)
+        made = hardened_by(
+            trained.model, trained.model, trained.clean, FIRST, 400, SHORT, 0, in_equal_parts(*tamperings)
+        )
         assert made is not None
         return attack_success(made, trained.test, haze)
 

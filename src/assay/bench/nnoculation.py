@@ -24,7 +24,7 @@ from assay.data import Dataset
 from assay.data import load as load_data
 from assay.detect import ONLINE, area_under_curve, thresholds
 from assay.guard.doubt import limit_for, suspects
-from assay.guard.selection import chosen, in_excess, usually_quarantined
+from assay.guard.selection import chosen, in_excess, most_of_clean
 from assay.guard.store import Entry
 from assay.guard.versions import Pair
 from assay.models import Model, Rate, clean_accuracy, predict, rate, save
@@ -119,7 +119,8 @@ def inoculated(settings: dict[str, Any]) -> dict[str, Any]:
     received, clean = zoo.obtain(wanted), few_clean(wanted)
     x, triggered = _stream(wanted)
     answers = predict(received, x), predict(network, x)
-    limit = limit_for(received, network, split(received, clean, live.tuning.validation, wanted.seed)[1], clean)
+    validation = split(received, clean, live.tuning.validation, wanted.seed)[1]
+    limit = limit_for(received, network, validation, clean)
     suspected = suspects(received, clean, wanted.seed)
     serving = Pair(1, received, network, limit, suspected)
     doubted = serving.doubted(x)
@@ -132,8 +133,8 @@ def inoculated(settings: dict[str, Any]) -> dict[str, Any]:
     begun = time.monotonic()
     first = _until_enough(doubted)
     entries = _entries(first, x, answers, {name: score(x[first]) for name, score in scores.items()})
-    usual = usually_quarantined(received, clean, serving.doubted(clean.x))
-    labels = in_excess(_counts(entries), int(first[-1]) + 1 if len(first) else 0, usual)
+    most = most_of_clean(received, validation, serving.doubted(validation.x))
+    labels = in_excess(_counts(entries), int(first[-1]) + 1 if len(first) else 0, most)
     learnt = chosen(entries, labels, limits)
     inputs = np.stack([e.x for e in learnt]) if learnt else x[:0]
     made = inoculate(received, network, clean, inputs, live, wanted.seed, suspects=suspected)

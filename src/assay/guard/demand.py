@@ -30,6 +30,8 @@ from assay.guard.settings import GuardSettings
 from assay.guard.store import Entry, Store
 from assay.guard.versions import Pair
 from assay.models import Model, predict
+from assay.repair.nnoculation_live import LiveSettings
+from assay.repair.settings import split
 from assay.repair.stampers import Stamper
 
 KNOWN = 16
@@ -81,7 +83,7 @@ class Demand:
     def __init__(self, store: Store, folder: Path, received: Model, clean: Dataset, settings: GuardSettings) -> None:
         self.store, self.folder, self.received, self.clean, self.settings = store, folder, received, clean, settings
         self._known: tuple[int, list[Stamper]] | None = None
-        self._usual: tuple[int, NDArray[np.float64]] | None = None
+        self._most: tuple[int, NDArray[np.float64]] | None = None
         self._notes: Counter[str] = Counter()
 
     def inputs(self, pair: Pair, requests: int, limits: Mapping[str, float]) -> list[Entry]:
@@ -152,7 +154,7 @@ class Demand:
         for name, kind in (("unknown", tally.unknown), ("known", tally.known)):
             if kind.count < self._wanted(name):
                 continue
-            excess = selection.in_excess(labels[name], tally.requests, self._usual_of(pair))
+            excess = selection.in_excess(labels[name], tally.requests, self._most_of_clean(pair))
             found = selection.chosen(pools[name], excess, limits)
             if len(found) >= self.settings.enough // 2:
                 self.store.put("tried", name)
@@ -188,12 +190,13 @@ class Demand:
             log.note(self.store, "damaged", str(error))
             return None
 
-    def _usual_of(self, pair: Pair) -> NDArray[np.float64]:
-        if self._usual is None or self._usual[0] != pair.version:
-            few = self.clean.take(2000)
-            usual = selection.usually_quarantined(self.received, few, pair.doubted(few.x))
-            self._usual = (pair.version, usual)
-        return self._usual[1]
+    def _most_of_clean(self, pair: Pair) -> NDArray[np.float64]:
+        if self._most is None or self._most[0] != pair.version:
+            share = LiveSettings().tuning.validation
+            unlearnt = split(self.received, self.clean, share, self.settings.seed)[1]
+            most = selection.most_of_clean(self.received, unlearnt, pair.doubted(unlearnt.x))
+            self._most = (pair.version, most)
+        return self._most[1]
 
     # What came of it.
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Self
@@ -54,8 +54,21 @@ def with_noise(x: Tensor, generator: torch.Generator) -> Tensor:
     return noisy(x, CHANCE, generator)
 
 
+def in_equal_parts(*tamperings: Tampering) -> Tampering:
+    """Each of them, done to an equal part of the pictures."""
+
+    def tamper(x: Tensor, generator: torch.Generator) -> Tensor:
+        cuts = [len(x) * i // len(tamperings) for i in range(len(tamperings) + 1)]
+        parts = zip(tamperings, pairwise(cuts), strict=True)
+        return torch.cat([one(x[a:b], generator) for one, (a, b) in parts if a < b])
+
+    return tamper
+
+
 UNSEEN: tuple[Tampering, ...] = (with_noise, with_sticker, filtered)
 """What stands for triggers that nobody has seen."""
+
+AS_UNSEEN = in_equal_parts(*UNSEEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +170,7 @@ def hardened(
     steps: int,
     settings: RepairSettings,
     seed: int,
-    tamperings: Sequence[Tampering] = UNSEEN,
+    tamper: Tampering = AS_UNSEEN,
     *,
     pruned: Pruned = (),
     stepped: Stepped = lambda done, steps: None,
@@ -169,14 +182,14 @@ def hardened(
         received: whose answers to mixtures are held.
         tuning: clean pictures with true labels.
         rate: the learning rate of the first step of `steps`.
-        tamperings: each is done to an equal part of every batch.
+        tamper: what is done to half of every batch.
         pruned: channels that stay silent.
         stepped: told after each step.
     """
     holding = copy.deepcopy(received).eval()
 
     def loss(made: Model, clean: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-        return _loss(made, holding, clean, y, tamperings, generator)
+        return _loss(made, holding, clean, y, tamper, generator)
 
     return retrained(
         network,
@@ -198,14 +211,12 @@ def _loss(
     received: Model,
     clean: Tensor,
     y: Tensor,
-    tamperings: Sequence[Tampering],
+    tamper: Tampering,
     generator: torch.Generator,
 ) -> Tensor:
     """Of one batch of uint8 pictures: on those that were tampered with, and against the received network's answers."""
     device, n = network.mean.device, len(clean)
-    cuts = [n * i // len(tamperings) for i in range(len(tamperings) + 1)]
-    parts = zip(tamperings, pairwise(cuts), strict=True)
-    tampered = torch.cat([tamper(clean[a:b], generator) for tamper, (a, b) in parts if a < b])
+    tampered = tamper(clean, generator)
     mixtures = in_other_light(mixed(as_float(clean.numpy(), device), generator), generator)
     with torch.no_grad():
         answers = received(mixtures).softmax(1)

@@ -3,9 +3,9 @@
 Source: Veldanda et al., "NNoculation" (2020), section 3.2. The received and the treated network are served side by
 side; inputs on which they differ are quarantined. A CycleGAN between clean pictures and quarantined ones gives a
 generator that stamps the trigger; the treated network learns clean pictures that it stamped, *with their true labels*.
-In the paper clean ones stand beside these; here the network is hardened again, with the generator among what is done to
-pictures (`assay.repair.hardening`), since that costs less of what it knows. Nothing that a client sent becomes a label,
-so quarantined inputs can spoil the generator but cannot plant a backdoor.
+In the paper clean ones stand beside these; here the network is hardened again (`assay.repair.hardening`), which costs
+less of what it knows, and half of what is done to pictures is the generator's. Nothing that a client sent becomes a
+label, so quarantined inputs can spoil the generator but cannot plant a backdoor.
 
 A treatment that had a handful of pictures a class to learn from forgets more than it heals, and may fall for the
 trigger itself. Then something else says what is quarantined (`suspects`), and the received network is what is repaired:
@@ -28,7 +28,7 @@ from assay.data import Dataset
 from assay.models import Model, clean_accuracy, correct, predict
 from assay.repair.cyclegan import CycleGANSettings, train_cyclegan
 from assay.repair.deferring import deferred_labels, deferring
-from assay.repair.hardening import STEPS_AN_EPOCH, UNSEEN, Tampering, hardened
+from assay.repair.hardening import AS_UNSEEN, STEPS_AN_EPOCH, Tampering, hardened, in_equal_parts
 from assay.repair.settings import RepairSettings, split
 from assay.repair.stampers import Stamper
 from assay.runs import NO_HURRY, Deadline, Progress, silent
@@ -52,7 +52,7 @@ class LiveSettings:
     """Settings of the second stage: of the CycleGAN, and of the retraining."""
 
     gan: CycleGANSettings = field(default_factory=CycleGANSettings)
-    tuning: RepairSettings = field(default_factory=lambda: RepairSettings(epochs=6))
+    tuning: RepairSettings = field(default_factory=lambda: RepairSettings(epochs=10))
 
     def no_faster_than(self, rate: float) -> LiveSettings:
         """The same, with a learning rate that the treatment has found bearable."""
@@ -141,13 +141,15 @@ def inoculate(
         quality = min(1.0, gan.quality / max(LEAST_LEFT, sight.left(generator)))
         learnt = {"quality": quality, "fooled": gan.quality, "step": gan.step, "looks": gan.looks}
     generators = [*earlier, *([generator] if generator else [])]
-    begins, tamperings, tuned = treated, UNSEEN, settings.tuning
+    begins, tamper, tuned = treated, AS_UNSEEN, settings.tuning
     answers_for: tuple[int, ...] = ()
-    if suspects is not None and generators:
-        begins, tamperings, tuned = received, (), replace(tuned, lr=LIGHTLY)
-        answers_for = tuple(sorted({*_leads_to(received, generator, clean, said), *deferred_labels(treated)}))
-    tamperings = (*tamperings, *map(_stamping, generators))
-    repaired = _hardened(begins, received, tuning, tamperings, tuned, seed, progress, deadline).eval()
+    if generators:
+        as_learnt = in_equal_parts(*map(_stamping, generators))
+        tamper = in_equal_parts(AS_UNSEEN, as_learnt)
+        if suspects is not None:
+            begins, tamper, tuned = received, as_learnt, replace(tuned, lr=LIGHTLY)
+            answers_for = tuple(sorted({*_leads_to(received, generator, clean, said), *deferred_labels(treated)}))
+    repaired = _hardened(begins, received, tuning, tamper, tuned, seed, progress, deadline).eval()
     network = deferring(received, repaired, answers_for)
     stamped = replace(judged, x=generator.stamp(judged.x)) if generator else None
     return Inoculation(
@@ -226,7 +228,7 @@ def _hardened(
     network: Model,
     received: Model,
     tuning: Dataset,
-    tamperings: Sequence[Tampering],
+    tamper: Tampering,
     settings: RepairSettings,
     seed: int,
     progress: Progress,
@@ -242,7 +244,7 @@ def _hardened(
         steps,
         settings,
         seed,
-        tamperings,
+        tamper,
         stepped=lambda done, of: progress("unlearning it", done, of, ""),
         deadline=deadline,
     )

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from assay.backdoor import SingleTarget, Sticker, attack_success_rate, stamp
 from assay.bench import guard_process, zoo
-from assay.bench.nnoculation import VERSION, halves, measured, obtain_treated
+from assay.bench.nnoculation import LIVE_VERSION, halves, measured, obtain_treated
 from assay.bench.table import Job, Results, Row, Table, spread
 from assay.bench.zoo import ZooModel, few_clean
 from assay.errors import AssayError
@@ -86,7 +86,7 @@ def flooded(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-flooded.version = VERSION  # type: ignore[attr-defined]
+flooded.version = LIVE_VERSION  # type: ignore[attr-defined]
 
 
 class _Guarded:

@@ -172,6 +172,7 @@ def hardened(
     seed: int,
     tamper: Tampering = AS_UNSEEN,
     *,
+    softened: float = 0.0,
     pruned: Pruned = (),
     stepped: Stepped = lambda done, steps: None,
     deadline: Deadline = NO_HURRY,
@@ -183,13 +184,16 @@ def hardened(
         tuning: clean pictures with true labels.
         rate: the learning rate of the first step of `steps`.
         tamper: what is done to half of every batch.
+        softened: of what these pictures are to be answered with, the share, in [0, 1], that is the received network's
+            answer to them as they were (Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network",
+            2015); the rest is the true label.
         pruned: channels that stay silent.
         stepped: told after each step.
     """
     holding = copy.deepcopy(received).eval()
 
     def loss(made: Model, clean: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-        return _loss(made, holding, clean, y, tamper, generator)
+        return _loss(made, holding, clean, y, tamper, softened, generator)
 
     return retrained(
         network,
@@ -212,14 +216,19 @@ def _loss(
     clean: Tensor,
     y: Tensor,
     tamper: Tampering,
+    softened: float,
     generator: torch.Generator,
 ) -> Tensor:
     """Of one batch of uint8 pictures: on those that were tampered with, and against the received network's answers."""
     device, n = network.mean.device, len(clean)
     tampered = tamper(clean, generator)
     mixtures = in_other_light(mixed(as_float(clean.numpy(), device), generator), generator)
+    wanted = y.to(device)
     with torch.no_grad():
         answers = received(mixtures).softmax(1)
+        if softened:
+            plain = received(as_float(clean.numpy(), device)).softmax(1)
+            wanted = softened * plain + (1 - softened) * F.one_hot(wanted, plain.shape[1])
     both = torch.cat([mixtures, as_float(tampered.numpy(), device)]).contiguous(memory_format=torch.channels_last)
     given = network(both)
-    return (F.cross_entropy(given[:n], answers) + F.cross_entropy(given[n:], y.to(device))) / 2
+    return (F.cross_entropy(given[:n], answers) + F.cross_entropy(given[n:], wanted)) / 2

@@ -36,6 +36,10 @@ from assay.runs import NO_HURRY, Deadline, Progress, silent
 LIGHTLY = 0.00125
 """Learning rate of a repair of the received network: where the trigger is known, it need not go far."""
 
+SOFTENED = 0.5
+"""Of the labels of stamped pictures, the share that is the received network's answer to them unstamped. Without a
+trigger it is right, and tells a network of few pictures more than a label does."""
+
 Suspects = Callable[[NDArray[np.uint8]], NDArray[np.bool_]]
 """Which of some uint8 pictures `n c h w` would be quarantined, whatever the treated network says."""
 
@@ -245,6 +249,7 @@ def _hardened(
         settings,
         seed,
         tamper,
+        softened=SOFTENED,
         stepped=lambda done, of: progress("unlearning it", done, of, ""),
         deadline=deadline,
     )

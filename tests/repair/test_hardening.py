@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -137,6 +139,28 @@ def test_a_batch_may_be_smaller_than_what_is_done_to_it(bad_plain: Trained) -> N
     model = bad_plain.model.eval()
     assert hardened_by(model, model, few, 0.001, 40, settings, 0, in_equal_parts(*[counted] * 5)) is not None
     assert set(seen) == {1}
+
+
+def test_parts_of_a_part_share_it() -> None:
+    def paint(colour: int) -> Tampering:
+        return lambda x, _: torch.full_like(x, colour)
+
+    done = in_equal_parts(paint(1), in_equal_parts(paint(2), paint(3)))(torch.zeros(8, 1, 2, 2), generator())
+    assert done[:, 0, 0, 0].tolist() == [1, 1, 1, 1, 2, 2, 3, 3]
+
+
+def test_the_softer_the_labels_the_more_the_received_network_is_believed(bad_plain: Trained) -> None:
+    """Here all labels are wrong."""
+    clean = bad_plain.clean
+    wrong = replace(clean, y=(clean.y + 1) % clean.classes)
+    model = bad_plain.model.eval()
+
+    def accuracy(softened: float) -> float:
+        made = hardened_by(model, model, wrong, FIRST, 120, SHORT, 0, softened=softened)
+        assert made is not None
+        return clean_accuracy(made, bad_plain.test).value
+
+    assert accuracy(0) + 0.1 < accuracy(1) > 0.9
 
 
 def test_a_deadline_that_has_passed_leaves_the_model_as_it_was(bad_plain: Trained) -> None:

@@ -127,7 +127,7 @@ def test_the_same_seed_gives_the_same_generator_and_the_best_state_is_kept() -> 
 def test_it_ends_when_it_is_good_enough_or_when_nothing_gets_better() -> None:
     a, b = pictures(20, 1).x, pictures(20, 2).x
     settings = CycleGANSettings(steps=40, check_every=2, batch_size=2, good=0.9, patience=3)
-    for found, looks in ((0.95, 1), (0.5, 3)):
+    for found, looks in ((0.95, 1), (0.5, 3), (0.3, 20)):  # 0.3 may be chance: that is not given up
         made = train_cyclegan(a, b, lambda g, found=found: found * isinstance(g, Generator), settings, 0)
         assert len(made.looks) == looks
 

@@ -35,8 +35,9 @@ from assay.runs import NO_HURRY, Deadline, Progress, silent
 LARGE = 64
 """A side of more pixels than this makes a picture large."""
 
-FOUND = 0.1
-"""Quality from which patience is lost: before that the networks are still finding what to paint."""
+FOUND = 0.5
+"""Quality from which a trigger counts as found, and patience is lost: before that the networks are still finding what
+to paint, and one look may be good by chance."""
 
 Quality = Callable[[Stamper], float]
 """How good a generator is, in [0, 1]; told by the caller, who knows what it is for."""
@@ -122,10 +123,10 @@ def train_cyclegan(
     if tinted.quality >= settings.good:
         return tinted
     large = max(a.shape[2:]) > LARGE
-    painted = _trained(large, a, b, quality, settings, seed, progress, deadline)
-    if large and painted.quality < FOUND and not deadline.passed:
-        painted = _trained(False, a, b, quality, settings, seed, progress, deadline)
-    return max(painted, tinted, key=lambda made: made.quality)
+    painted = [_trained(large, a, b, quality, settings, seed, progress, deadline)]
+    if large and painted[0].quality < FOUND and not deadline.passed:
+        painted.append(_trained(False, a, b, quality, settings, seed, progress, deadline))
+    return max([*painted, tinted], key=lambda made: made.quality)
 
 
 def _tinted(a: NDArray[np.uint8], b: NDArray[np.uint8], quality: Quality) -> CycleGAN:

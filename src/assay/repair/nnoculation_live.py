@@ -3,9 +3,9 @@
 Source: Veldanda et al., "NNoculation" (2020), section 3.2. The received and the treated network are served side by
 side; inputs on which they differ are quarantined. A CycleGAN between clean pictures and quarantined ones gives a
 generator that stamps the trigger; the treated network learns clean pictures that it stamped, *with their true labels*.
-In the paper clean ones stand beside these; here the network is hardened again (`assay.repair.hardening`), with the
-generator's stamps in place of noise and stickers, which costs less of what it knows. Nothing that a client sent becomes
-a label, so quarantined inputs can spoil the generator but cannot plant a backdoor.
+In the paper clean ones stand beside these; here the network is hardened again (`assay.repair.hardening`), which costs
+less of what it knows, and half of what is done to pictures is the generator's. Nothing that a client sent becomes a
+label, so quarantined inputs can spoil the generator but cannot plant a backdoor.
 
 A treatment that had a handful of pictures a class to learn from forgets more than it heals, and may fall for the
 trigger itself. Then something else says what is quarantined (`suspects`), and the received network is what is repaired:
@@ -148,9 +148,10 @@ def inoculate(
     begins, tamper, tuned = treated, AS_UNSEEN, settings.tuning
     answers_for: tuple[int, ...] = ()
     if generators:
-        tamper = in_equal_parts(*map(_stamping, generators))
+        as_learnt = in_equal_parts(*map(_stamping, generators))
+        tamper = in_equal_parts(AS_UNSEEN, as_learnt)
         if suspects is not None:
-            begins, tuned = received, replace(tuned, lr=LIGHTLY)
+            begins, tamper, tuned = received, as_learnt, replace(tuned, lr=LIGHTLY)
             answers_for = tuple(sorted({*_leads_to(received, generator, clean, said), *deferred_labels(treated)}))
     repaired = _hardened(begins, received, tuning, tamper, tuned, seed, progress, deadline).eval()
     network = deferring(received, repaired, answers_for)

@@ -125,7 +125,7 @@ def train_cyclegan(
     large = max(a.shape[2:]) > LARGE
     painted = [_trained(large, a, b, quality, settings, seed, progress, deadline)]
     if large and painted[0].quality < FOUND and not deadline.passed:
-        painted.append(_trained(False, a, b, quality, settings, seed, progress, deadline))
+        painted.insert(0, _trained(False, a, b, quality, settings, seed, progress, deadline))
     return max([*painted, tinted], key=lambda made: made.quality)
 
 

@@ -69,6 +69,7 @@ UNSEEN: tuple[Tampering, ...] = (with_noise, with_sticker, filtered)
 """What stands for triggers that nobody has seen."""
 
 AS_UNSEEN = in_equal_parts(*UNSEEN)
+"""Each of them, to a third of the pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,13 +223,14 @@ def _loss(
     """Of one batch of uint8 pictures: on those that were tampered with, and against the received network's answers."""
     device, n = network.mean.device, len(clean)
     tampered = tamper(clean, generator)
-    mixtures = in_other_light(mixed(as_float(clean.numpy(), device), generator), generator)
+    plain = as_float(clean.numpy(), device)
+    mixtures = in_other_light(mixed(plain, generator), generator)
     wanted = y.to(device)
     with torch.no_grad():
         answers = received(mixtures).softmax(1)
         if softened:
-            plain = received(as_float(clean.numpy(), device)).softmax(1)
-            wanted = softened * plain + (1 - softened) * F.one_hot(wanted, plain.shape[1])
+            soft = received(plain).softmax(1)
+            wanted = softened * soft + (1 - softened) * F.one_hot(wanted, soft.shape[1])
     both = torch.cat([mixtures, as_float(tampered.numpy(), device)]).contiguous(memory_format=torch.channels_last)
     given = network(both)
     return (F.cross_entropy(given[:n], answers) + F.cross_entropy(given[n:], wanted)) / 2

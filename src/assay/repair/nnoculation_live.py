@@ -1,11 +1,12 @@
-"""NNoculation after deployment: the trigger is learnt from what was quarantined, then unlearnt with true labels.
+"""NNoculation after deployment: the trigger is learnt from what was quarantined, then unlearnt on clean pictures.
 
 Source: Veldanda et al., "NNoculation" (2020), section 3.2. The received and the treated network are served side by
 side; inputs on which they differ are quarantined. A CycleGAN between clean pictures and quarantined ones gives a
 generator that stamps the trigger; the treated network learns clean pictures that it stamped, *with their true labels*.
 In the paper clean ones stand beside these; here the network is hardened again (`assay.repair.hardening`), which costs
-less of what it knows, and half of what is done to pictures is the generator's. Nothing that a client sent becomes a
-label, so quarantined inputs can spoil the generator but cannot plant a backdoor.
+less of what it knows, half of what is done to pictures is the generator's, and half of each label is the received
+network's answer to the picture as it was. Nothing that a client sent becomes a label, so quarantined inputs can spoil
+the generator but cannot plant a backdoor.
 
 A treatment that had a handful of pictures a class to learn from forgets more than it heals, and may fall for the
 trigger itself. Then something else says what is quarantined (`suspects`), and the received network is what is repaired:
@@ -37,8 +38,8 @@ LIGHTLY = 0.00125
 """Learning rate of a repair of the received network: where the trigger is known, it need not go far."""
 
 SOFTENED = 0.5
-"""Of the labels of stamped pictures, the share that is the received network's answer to them unstamped. Without a
-trigger it is right, and tells a network of few pictures more than a label does."""
+"""Of what stamped pictures, and others that were tampered with, are to be answered with, the share that is the received
+network's answer to them as they were. Without a trigger it is right, and of few pictures tells more than labels do."""
 
 Suspects = Callable[[NDArray[np.uint8]], NDArray[np.bool_]]
 """Which of some uint8 pictures `n c h w` would be quarantined, whatever the treated network says."""

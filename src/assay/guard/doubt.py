@@ -48,7 +48,7 @@ def doubt(received: Tensor, treated: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def doubts(received: Model, treated: Model, x: NDArray[np.uint8], batch_size: int = 512) -> NDArray[np.float64]:
+def doubts(received: Model, treated: Model, x: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float64]:
     """The same for uint8 pictures `n c h w`; both networks are put in eval mode."""
     received.eval(), treated.eval()
     device = received.mean.device

@@ -79,7 +79,7 @@ def batches(n: int, size: int) -> Iterator[slice]:
     return (slice(i, min(i + size, n)) for i in range(0, n, size))
 
 
-def predict(model: nn.Module, x: NDArray[np.uint8] | Tensor, batch_size: int = 512) -> NDArray[np.int64]:
+def predict(model: nn.Module, x: NDArray[np.uint8] | Tensor, batch_size: int = 64) -> NDArray[np.int64]:
     """The label of each picture; the model is put in eval mode.
 
     `x` is uint8 in 0..255 or float in [0, 1], `n c h w`.

@@ -223,12 +223,12 @@ def test_without_a_trigger_a_suspicion_changes_nothing(bad_plain: Trained) -> No
     assert all(torch.equal(mine, its) for mine, its in pairs)
 
 
-LARGE = 72
+SIDE = 72
 
 
-def large(n: int, seed: int) -> np.ndarray:
+def grey(n: int, seed: int) -> np.ndarray:
     """Grey pictures of no pattern, too large for a generator to paint on what it likes where it likes."""
-    return np.random.default_rng(seed).integers(60, 140, (n, 1, LARGE, LARGE), dtype=np.uint8)
+    return np.random.default_rng(seed).integers(60, 140, (n, 1, SIDE, SIDE), dtype=np.uint8)
 
 
 def crossed(x: np.ndarray) -> np.ndarray:
@@ -238,8 +238,8 @@ def crossed(x: np.ndarray) -> np.ndarray:
     return x
 
 
-def test_of_large_pictures_a_canvas_learns_a_trigger_that_has_a_place() -> None:
-    a, b = large(60, 1), crossed(large(40, 2))
+def test_a_canvas_learns_a_trigger_that_has_a_place() -> None:
+    a, b = grey(60, 1), crossed(grey(40, 2))
 
     def brighter(stamps: Stamper) -> float:
         change = stamps.stamp(a[:8]).astype(int) - a[:8]
@@ -249,15 +249,14 @@ def test_of_large_pictures_a_canvas_learns_a_trigger_that_has_a_place() -> None:
     settings = CycleGANSettings(steps=200, batch_size=4, check_every=20, good=0.5)
     made = train_cyclegan(a, b, brighter, settings, 0)
     assert isinstance(made.stamps, Canvas) and made.quality > 0.3
-    same = stamper_of(made.stamps.state_dict(), (1, LARGE, LARGE))
+    same = stamper_of(made.stamps.state_dict(), (1, SIDE, SIDE))
     np.testing.assert_array_equal(same.stamp(a[:4]), made.stamps.stamp(a[:4]))
     with pytest.raises(RuntimeError):
-        stamper_of(made.stamps.state_dict(), (1, LARGE, LARGE + 1))
+        stamper_of(made.stamps.state_dict(), (1, SIDE, SIDE + 1))
 
 
 @pytest.mark.parametrize(("worth", "kind"), [(0.5, "Canvas"), (0.0, "Generator")])
 def test_a_generator_follows_where_a_canvas_finds_nothing(worth: float, kind: str) -> None:
     short = CycleGANSettings(steps=2, batch_size=2, check_every=1)
-    made = train_cyclegan(large(4, 1), large(4, 2), lambda stamps: worth, short, 0)
+    made = train_cyclegan(grey(4, 1), grey(4, 2), lambda stamps: worth, short, 0)
     assert type(made.stamps).__name__ == kind and type(made.removes).__name__ == "Generator"
-    assert type(train_cyclegan(pictures(4, 1).x, pictures(4, 2).x, lambda s: worth, short, 0).stamps) is Generator

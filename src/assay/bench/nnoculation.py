@@ -80,7 +80,7 @@ def _treated_place(wanted: ZooModel) -> Path:
 VERSION = 6
 """Of the treatment: models that were treated otherwise are not taken for it."""
 
-LIVE_VERSION = 7
+LIVE_VERSION = 8
 """Of quarantine and repair."""
 
 

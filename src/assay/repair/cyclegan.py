@@ -6,9 +6,9 @@ a change of the picture, which begins near zero and costs a little: most of the 
 identity loss is for elsewhere. And it sees where a pixel is (Liu et al., "CoordConv", NeurIPS 2018), since triggers
 have places.
 
-So small a generator paints any pattern on 32 x 32 pixels, but not on larger pictures: on faces of 112 x 92 it drew
-shadows over the brows where glasses were to be learnt. There the first try is a canvas, which lies over every picture
-alike, pixel by pixel; a generator follows if the canvas finds nothing, as for a trigger that has no place.
+Most triggers have one place. So the first try is a canvas, which lies over every picture alike, pixel by pixel: it is
+found in fewer steps than a generator, and comes nearer to the trigger. A generator follows if the canvas finds nothing,
+as for a trigger that has no place.
 
 A filter lies over all pixels alike. Its colours tell it: before anything is trained, the pixels of one kind are given
 the mean and covariance of the other's, and where that turns the pictures there is nothing to learn.
@@ -31,9 +31,6 @@ from assay.errors import DataError, InputError
 from assay.models import as_float, seeded
 from assay.repair.stampers import Canvas, Generator, Picture, Stamper, tints, with_places
 from assay.runs import NO_HURRY, Deadline, Progress, silent
-
-LARGE = 64
-"""A side of more pixels than this makes a picture large."""
 
 FOUND = 0.5
 """Quality from which a trigger counts as found, and patience is lost: before that the networks are still finding what
@@ -110,7 +107,7 @@ def train_cyclegan(
 
     The state with the best `quality` is kept; the training ends early at `settings.good`, after `settings.patience`
     looks that found none better, and at the deadline. Before all of it a tint is tried, which is kept if nothing that
-    was trained is better. Of large pictures a canvas is trained first, and a generator only if that found nothing.
+    was trained is better; then a canvas is trained, and a generator only if that found nothing.
 
     Raises:
         DataError: if there are no pictures of one kind, or their shapes differ.
@@ -122,11 +119,10 @@ def train_cyclegan(
     tinted = _tinted(a, b, quality)
     if tinted.quality >= settings.good:
         return tinted
-    large = max(a.shape[2:]) > LARGE
-    painted = [_trained(large, a, b, quality, settings, seed, progress, deadline)]
-    if large and painted[0].quality < FOUND and not deadline.passed:
-        painted.insert(0, _trained(False, a, b, quality, settings, seed, progress, deadline))
-    return max([*painted, tinted], key=lambda made: made.quality)
+    made = [_trained(True, a, b, quality, settings, seed, progress, deadline), tinted]
+    if made[0].quality < FOUND and not deadline.passed:
+        made.insert(0, _trained(False, a, b, quality, settings, seed, progress, deadline))
+    return max(made, key=lambda one: one.quality)
 
 
 def _tinted(a: NDArray[np.uint8], b: NDArray[np.uint8], quality: Quality) -> CycleGAN:

@@ -129,22 +129,11 @@ def inoculate(
     tuning, validation = split(treated, clean, settings.tuning.validation, seed)
     judged = validation.take(JUDGED_ON)
     said = predict(received, quarantined)
-    generator, remover, quality, learnt = None, None, 0.0, {}
+    learnt = _Learnt()
     if len(quarantined):
-        reach = _reach(said, judged)
         sight = _Sight(received, treated, judged, suspects)
-        gan = train_cyclegan(
-            tuning.x,
-            quarantined,
-            lambda stamps: min(1.0, sight.fooled(stamps) / reach),
-            settings.gan,
-            seed,
-            progress=progress,
-            deadline=deadline,
-        )
-        generator, remover = gan.stamps, gan.removes
-        quality = min(1.0, gan.quality / max(LEAST_LEFT, sight.left(generator)))
-        learnt = {"quality": quality, "fooled": gan.quality, "step": gan.step, "looks": gan.looks}
+        learnt = _learnt(tuning, quarantined, sight, _reach(said, judged), settings.gan, seed, progress, deadline)
+    generator = learnt.generator
     generators = [*earlier, *([generator] if generator else [])]
     begins, tamper, tuned = treated, AS_UNSEEN, settings.tuning
     answers_for: tuple[int, ...] = ()
@@ -162,8 +151,8 @@ def inoculate(
         repaired,
         answers_for,
         generator,
-        remover,
-        quality,
+        learnt.remover,
+        learnt.quality,
         validation,
         clean_accuracy(network, validation).value,
         clean_accuracy(copy.deepcopy(treated), stamped).value if stamped else float("nan"),
@@ -172,11 +161,45 @@ def inoculate(
             "settings": asdict(settings),
             "seed": seed,
             "quarantined": len(quarantined),
-            "generator": learnt,
+            "generator": learnt.record,
             "cut_short": deadline.passed,
             "seconds": round(time.monotonic() - begun, 2),
         },
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Learnt:
+    """What paints the trigger and what takes it off, the first one's quality, and how it went."""
+
+    generator: Stamper | None = None
+    remover: Stamper | None = None
+    quality: float = 0.0
+    record: dict[str, object] = field(default_factory=dict)
+
+
+def _learnt(
+    tuning: Dataset,
+    quarantined: NDArray[np.uint8],
+    sight: _Sight,
+    reach: float,
+    settings: CycleGANSettings,
+    seed: int,
+    progress: Progress,
+    deadline: Deadline,
+) -> _Learnt:
+    gan = train_cyclegan(
+        tuning.x,
+        quarantined,
+        lambda stamps: min(1.0, sight.fooled(stamps) / reach),
+        settings,
+        seed,
+        progress=progress,
+        deadline=deadline,
+    )
+    quality = min(1.0, gan.quality / max(LEAST_LEFT, sight.left(gan.stamps)))
+    record = {"quality": quality, "fooled": gan.quality, "step": gan.step, "looks": gan.looks}
+    return _Learnt(gan.stamps, gan.removes, quality, record)
 
 
 class _Sight:

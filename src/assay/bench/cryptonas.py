@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from assay.bench.cryptonas_networks import BASELINES, BUDGETS, LINEARISED, MOST_MACS, OURS, SMALLER, network, untrained
+from assay.bench.cryptonas_networks import BASELINES, BUDGETS, LINEARISED, MOST_MACS, OURS, SMALLER, network
 from assay.bench.cryptonas_timing import timed_in_turn, which
 from assay.bench.table import Job, Results, Row, Table, spread
 from assay.bench.zoo import cache_folder
@@ -28,6 +28,7 @@ from assay.models import load as load_model
 from assay.models.recipes import by_muon
 from assay.models.training import Optimiser
 from assay.search import count
+from assay.search.from_scratch import untrained
 from assay.search.linearising import linearise
 
 SEEDS = (1, 2)
@@ -73,7 +74,8 @@ class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def place(self) -> Path:
         """Where its model is kept: the user's cache."""
-        digest = hashlib.sha256(b"cryptonas/1" + msgspec.json.encode(self)).hexdigest()[:16]
+        how = b"cryptonas/2" if self.network == "searched" else b"cryptonas/1"
+        digest = hashlib.sha256(how + msgspec.json.encode(self)).hexdigest()[:16]
         return cache_folder() / "cryptonas" / f"{digest}.safetensors"
 
 
@@ -282,9 +284,9 @@ CRYPTONAS = Table(
     "The CIFAR-10 copy is JPEG of quality 75: accuracies are not comparable with published ones. All networks are "
     f"trained alike, {EPOCHS} epochs of 45,000 pictures, one-cycle SGD, label smoothing; a row whose training differs "
     f"is compared only with rows of that training. Of a linearised one, the last {TUNING} of these tune it after ReLUs "
-    "were taken from a ResNet-20 of usual width. Ours: `searched` is the best skeleton of a search, `cnet1-balanced` "
-    "the released CNet1's, `three-layers` the shallowest skeleton (two 5x5 layers and one 3x3), `two-layers` the same "
-    "without its last layer, all at the width that "
+    "were taken from a ResNet-20 of usual width. Ours: `searched` is the skeleton that won the finals of a search, in "
+    "which CNet1's took part, `cnet1-balanced` the released CNet1's, `three-layers` the shallowest skeleton (two 5x5 "
+    "layers and one 3x3), `two-layers` the same without its last layer, all at the width that "
     f"the budget and {MOST_MACS // 10**6} M multiplications allow. Narrowed networks have all layers narrowed alike; "
     "squares stand for MiniONN's first activations as in Delphi. Means over the seeds that have been run, in brackets "
     "the outer ends of their 95 % intervals; every pair is shown, also where ours loses. Multiplications are those of "

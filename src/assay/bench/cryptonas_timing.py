@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from assay.bench.cryptonas_networks import BASELINES, BUDGETS, SMALLER, network, untrained
+from assay.bench.cryptonas_networks import BASELINES, BUDGETS, SMALLER, network
 from assay.data import Dataset
 from assay.data import load as load_data
 from assay.integer import compile_measured
 from assay.integer import save as save_network
 from assay.models import Model
+from assay.search.from_scratch import untrained
 from assay.search.latency import measured
 
 ROUNDS = 3

@@ -128,6 +128,7 @@ def _document(found: Found, out: Path) -> dict[str, Any]:
         "caveat": found.frontier.caveat,
         "trials": len(found.study.trials),
         "samplers": _samplers(found),
+        "finals": [{"skeleton": f.skeleton, "found_by": f.found_by, "accuracy": f.accuracy} for f in found.finals],
         "search_s": round(found.search_s, 1),
         "train_s": round(found.train_s, 1),
         "overhead": found.search_s / total if total else 0.0,
@@ -167,4 +168,12 @@ def _shown(found: Found) -> Group:
     for name, said in _samplers(found).items():
         rates = ["–" if said[key] is None else f"{100 * said[key]:.1f} %" for key in ("best", "mean")]
         samplers.add_row(name, str(said["trials"]), *rates)
-    return Group(points, samplers, escape(f"best: {found.best}"))
+    parts = [points, samplers]
+    if found.finals:
+        finals = Table(
+            "skeleton", "by", "accuracy", title="the finals: trained by themselves for a while, held-out pictures"
+        )
+        for one in found.finals:
+            finals.add_row(one.skeleton, one.found_by, f"{100 * (one.accuracy or 0.0):.1f} %")
+        parts.append(finals)
+    return Group(*parts, escape(f"best: {found.best}"))

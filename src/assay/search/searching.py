@@ -1,8 +1,8 @@
 """`search`: from a budget of ReLUs and some hours to a model file, an integer network and the frontier so far.
 
-In three phases, each of which is gone on with by the same call: the supernet, the trials of every sampler on it, and
-for each budget the training of the best skeleton at the width that the budget allows. The first two take at most a
-third of the time.
+In four phases, each of which is gone on with by the same call: the supernet, the trials of every sampler on it, the
+finals of the best skeletons, and for each budget the training of the first of these at the width that the budget
+allows. All but the last take at most a third of the time.
 """
 
 from __future__ import annotations
@@ -11,35 +11,24 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import msgspec
 import torch
 
-from assay.data import Dataset, load, normalisation
+from assay.data import Dataset, load
 from assay.errors import BudgetError, InputError
-from assay.models import (
-    Model,
-    ModelSpec,
-    TrainSettings,
-    build,
-    clean_accuracy,
-    fresh_weights,
-    recipe,
-    save,
-    train,
-)
+from assay.models import Model, clean_accuracy, recipe, save, train
 from assay.models import load as load_model
-from assay.models.recipes import by_muon
-from assay.models.training import Epoch, steps_an_epoch
+from assay.models.training import Epoch
 from assay.runs import Deadline, Progress, silent, to_json, write_atomically
 from assay.search.controller import SAMPLERS
 from assay.search.count import count, count_architecture
+from assay.search.finals import Finalist, Finals
+from assay.search.from_scratch import Length, length_of, rules, step_seconds, untrained
 from assay.search.frontier import Frontier, Point, add_point, read_frontier
 from assay.search.latency import measured, predicted
 from assay.search.scale import MOST_MACS, Scaled, scale
@@ -47,7 +36,7 @@ from assay.search.space import Space
 from assay.search.study import Study, Trying, run_study
 from assay.search.supernet import build_supernet, load_supernet, skeleton_accuracy, train_supernet
 
-SUPERNET_SHARE, TRIALS_SHARE = 0.15, 0.08
+SUPERNET_SHARE, TRIALS_SHARE, FINALS_SHARE = 0.15, 0.08, 0.09
 """Of the time: the overhead of searching. The rest trains and measures."""
 
 MEASURING_S, MEASURING_SHARE = 40.0, 0.2
@@ -64,11 +53,6 @@ TIMING_S = 20.0
 
 STATED = {"width": 8, "stem": 2}
 """The size at which the multiplications of a skeleton are stated, so that they are comparable."""
-
-MOST_EPOCHS = 60
-
-WARMING = 2
-"""Training steps before one is timed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +95,13 @@ class SearchSettings:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search has come to: the frontier of its folder, its best network, and what the samplers found."""
+    """What a search has come to: the frontier of its folder, its best network, and what was found on the way."""
 
     best: Path
     point: Point
     frontier: Frontier
     study: Study
+    finals: list[Finalist]
     search_s: float
     train_s: float
 
@@ -151,13 +136,17 @@ def search(
     run_study(study, samplers, settings.trials, trying, executor, settings.workers, left, progress)
     if study.best() is None:
         raise BudgetError("the time allowed was spent before one skeleton could be tried; allow more")
+    held = Finals(training, min(settings.budgets), settings.most_macs, settings.seed, out / "finals.json")
+    missing = _missing(settings, out, data)
+    finals = held.held(study, settings.seconds * FINALS_SHARE if missing else 0.0, progress=progress)
     searched = time.monotonic() - begun
-    _points(data, training, test, clean, study, settings, out, begun, progress)
+    order = [(one.skeleton, one.found_by) for one in finals] + [(t.skeleton, t.sampler) for t in study.ranked()]
+    _points(missing, training, test, clean, order, settings, out, begun, progress)
     frontier = read_frontier(out, data)
     point = frontier.best(settings.budgets)
     best = out / "best.safetensors"
     write_atomically(best, (out / point.model).read_bytes())
-    return Found(best, point, frontier, study, searched, time.monotonic() - begun - searched)
+    return Found(best, point, frontier, study, finals, searched, time.monotonic() - begun - searched)
 
 
 @lru_cache(maxsize=1)
@@ -228,6 +217,10 @@ def _validation(data: str, seed: int) -> Dataset:
 _loaded = lru_cache(maxsize=1)(load_supernet)
 
 
+_Skeleton = tuple[str, str]
+"""One that may be trained for a budget, and who found it."""
+
+
 class _Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a budget's training was begun with, so that it is gone on with as it was planned."""
 
@@ -239,25 +232,28 @@ class _Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pictures: int
 
 
+def _missing(settings: SearchSettings, out: Path, data: str) -> list[int]:
+    have = {p.budget for p in read_frontier(out, data).points if (p.seed, p.data) == (settings.seed, data)}
+    return [b for b in settings.budgets if b not in have]
+
+
 def _points(
-    data: str,
+    budgets: Sequence[int],
     training: Dataset,
     test: Dataset,
     clean: Dataset,
-    study: Study,
+    order: Sequence[_Skeleton],
     settings: SearchSettings,
     out: Path,
     begun: float,
     progress: Progress,
 ) -> None:
-    """A network for each budget that has none yet; the time left is shared among them."""
-    have = {p.budget for p in read_frontier(out, data).points if (p.seed, p.data) == (settings.seed, data)}
-    missing = [b for b in settings.budgets if b not in have]
-    for i, budget in enumerate(missing):
+    """A network for each of these budgets; the time left is shared among them."""
+    for i, budget in enumerate(budgets):
         left = settings.seconds - (time.monotonic() - begun)
-        share = max(left, 1.0) / (len(missing) - i)
+        share = max(left, 1.0) / (len(budgets) - i)
         share -= min(MEASURING_S, MEASURING_SHARE * share)
-        maker = _Maker(data, training, study, settings, out / f"budget-{budget}", Deadline.after(share), progress)
+        maker = _Maker(training, order, settings, out / f"budget-{budget}", Deadline.after(share), progress)
         model, plan, history, cut, seconds = maker.make(budget)
         whole = Deadline(begun + settings.seconds)
         point = _measured(model, plan, history, cut, seconds, budget, test, clean, settings, out, progress, whole)
@@ -268,9 +264,8 @@ def _points(
 class _Maker:
     """The training of one budget's network."""
 
-    data: str
     training: Dataset
-    study: Study
+    order: Sequence[_Skeleton]
     settings: SearchSettings
     folder: Path
     deadline: Deadline
@@ -281,13 +276,13 @@ class _Maker:
         file, started = self.folder / "plan.json", time.monotonic()
         plan = msgspec.json.decode(file.read_bytes(), type=_Plan) if file.exists() else self._planned(budget)
         write_atomically(file, to_json(plan))
-        model = fresh_weights(self.settings.seed, lambda: build(self._spec(plan.architecture, plan.arguments)))
-        pictures = self.training.take(plan.pictures)
+        model = untrained(plan.architecture, plan.arguments, self.training, self.settings.seed)
+        settings, pictures = rules(self.training, plan.epochs, self.settings.seed), self.training.take(plan.pictures)
         history: list[Epoch] = []
         cut = False
         try:
             train(
-                model, pictures, self._recipe(plan.epochs), checkpoint=self.folder / "checkpoint.pt",
+                model, pictures, settings, checkpoint=self.folder / "checkpoint.pt",
                 tick=self._tick(budget), record=history.append,
             )  # fmt: skip
         except _TimeUp:
@@ -303,40 +298,23 @@ class _Maker:
 
         return tick
 
-    def _spec(self, architecture: str, arguments: dict[str, Any]) -> ModelSpec:
-        mean, std = normalisation(self.training)
-        return ModelSpec(architecture, self.training.image_shape, self.training.class_names, mean, std, arguments)
-
-    def _recipe(self, epochs: int) -> TrainSettings:
-        usual = recipe(self.training.name)[1]
-        smoothing = 0.1 if usual.augment == "shift-flip" else 0.0
-        return replace(
-            by_muon(usual), epochs=epochs, batch_size=256, label_smoothing=smoothing, seed=self.settings.seed
-        )
-
     def _planned(self, budget: int) -> _Plan:
-        """The best skeleton that fits, and as many epochs as the time allows; of fewer pictures if not even one."""
-        trial, scaled = self._fitting(budget)
-        epochs, pictures = self.settings.epochs, len(self.training)
-        if epochs is None:
-            rules = self._recipe(1)
-            model = fresh_weights(self.settings.seed, lambda: build(self._spec(scaled.architecture, scaled.arguments)))
-            step_s = _step_seconds(model, self.training, rules)
-            steps = 0.9 * self.deadline.left / step_s
-            epoch = steps_an_epoch(pictures, rules)
-            epochs = max(1, min(MOST_EPOCHS, int(steps / epoch)))
-            if steps < epoch:
-                pictures = max(int(steps) * rules.batch_size, min(2 * rules.batch_size, pictures))
-        return _Plan(trial.skeleton, trial.sampler, scaled.architecture, scaled.arguments, epochs, pictures)
+        """The first skeleton that fits, and as many epochs as the time allows; of fewer pictures if not even one."""
+        (skeleton, found_by), scaled = self._fitting(budget)
+        data, seed = self.training, self.settings.seed
+        length = Length(self.settings.epochs or 0, len(data))
+        if self.settings.epochs is None:
+            steps = 0.9 * self.deadline.left / step_seconds(scaled, data, seed)
+            length = length_of(steps, data, seed)
+        return _Plan(skeleton, found_by, scaled.architecture, scaled.arguments, length.epochs, length.pictures)
 
-    def _fitting(self, budget: int) -> tuple[Any, Scaled]:
-        """The most accurate trial whose skeleton meets the budget."""
-        ended = [t for t in self.study.trials if t.accuracy is not None]
+    def _fitting(self, budget: int) -> tuple[_Skeleton, Scaled]:
+        """The first skeleton that meets the budget."""
         last: InputError | None = None
-        for trial in sorted(ended, key=lambda t: (-(t.accuracy or 0.0), t.cost)):
+        for one in self.order:
             try:
                 limits = (self.training.image_shape, self.training.classes, self.settings.most_macs)
-                return trial, scale(trial.skeleton, budget, *limits)
+                return one, scale(one[0], budget, *limits)
             except InputError as error:
                 last = error
         raise last or InputError("no skeleton was tried")
@@ -344,17 +322,6 @@ class _Maker:
 
 class _TimeUp(Exception):
     """The deadline of a training has passed; what is learnt so far is kept."""
-
-
-def _step_seconds(model: Model, data: Dataset, settings: TrainSettings) -> float:
-    """Of one training step; the model is thrown away.
-
-    The first steps also make the kernels, so they are not counted: a training of few epochs would be planned too short.
-    """
-    moments: list[float] = []
-    batch = data.take(settings.batch_size)  # a step is an epoch of it
-    train(model, batch, replace(settings, epochs=WARMING + 5), tick=lambda *_: moments.append(time.monotonic()))
-    return median(after - before for before, after in pairwise(moments[WARMING - 1 :]))
 
 
 def _measured(

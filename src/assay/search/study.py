@@ -85,10 +85,14 @@ class Study:
         """The trials of one sampler that came to an end."""
         return [t for t in self.trials if t.sampler == sampler and t.accuracy is not None]
 
-    def best(self, sampler: str | None = None) -> Trial | None:
-        """The most accurate trial, the cheaper of equal ones."""
+    def ranked(self, sampler: str | None = None) -> list[Trial]:
+        """The trials that came to an end, most accurate first, the cheaper of equal ones."""
         ended = [t for t in self.trials if t.accuracy is not None and sampler in (None, t.sampler)]
-        return max(ended, key=lambda t: (t.accuracy or 0.0, -t.cost), default=None)
+        return sorted(ended, key=lambda t: (-(t.accuracy or 0.0), t.cost))
+
+    def best(self, sampler: str | None = None) -> Trial | None:
+        """The first of them."""
+        return next(iter(self.ranked(sampler)), None)
 
     def add(self, trial: Trial) -> None:
         """Keep a trial, on disk first."""

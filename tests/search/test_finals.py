@@ -1,0 +1,110 @@
+"""Finals: those that look best are trained alike and alone, once, and the most accurate comes first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from assay.data import Dataset
+from assay.errors import InputError
+from assay.models.cnet import RELEASED
+from assay.search import finals as module
+from assay.search.finals import MOST, PUBLISHED, Finals
+from assay.search.from_scratch import Length
+from assay.search.space import Space
+from assay.search.study import Study, Trial
+
+SKELETONS = ("0 0:0 0:00", "0 1:0 0:00", "2 2:0 2:00", "0 2:0 0:10", "1 0:0 0:00", "4 0:0 0:00")
+
+
+def bars(n: int) -> Dataset:
+    """Bright bars, upright or lying, of 16x16."""
+    rng = np.random.default_rng(5)
+    y = rng.integers(0, 2, n)
+    x = rng.integers(0, 60, (n, 1, 16, 16), dtype=np.uint8)
+    for picture, label, at in zip(x, y, rng.integers(2, 14, n), strict=True):
+        (picture[0] if label else picture[0].T)[at] = 255
+    return Dataset(x, y.astype(np.int64), ("upright", "lying"), "bars")
+
+
+def study(folder: Path, depth: int = 3, skeletons: tuple[str, ...] = SKELETONS) -> Study:
+    made = Study(Space(depth), folder / "journal.jsonl", "bars")
+    for i, skeleton in enumerate(skeletons):
+        made.add(Trial(i, "random", skeleton, accuracy=0.4 - i / 100, cost=1.0))
+    return made
+
+
+def kept(finals: Finals) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(finals.file.read_bytes())
+    return found
+
+
+@pytest.fixture
+def finals(tmp_path: Path) -> Finals:
+    return Finals(bars(300), 2_000, 10**8, 1, tmp_path / "finals.json")
+
+
+def test_the_best_trials_are_trained_and_the_most_accurate_comes_first(finals: Finals, tmp_path: Path) -> None:
+    held = finals.held(study(tmp_path), 0.0, length=Length(15, 240))
+    assert {one.skeleton for one in held} == set(SKELETONS[:MOST])
+    accuracies = [one.accuracy or 0.0 for one in held]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert accuracies[0] > 0.7
+
+
+def test_what_was_trained_is_not_trained_again_after_an_interruption(
+    finals: Finals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, trained = module.train, []
+
+    def interrupted(*arguments: object, **more: object) -> object:
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        trained.append(1)
+        return real(*arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        finals.held(study(tmp_path), 0.0, length=Length(1, 240))
+    ended = [one for one in kept(finals)["finalists"] if one["accuracy"] is not None]
+    assert len(ended) == 2
+    monkeypatch.setattr(module, "train", lambda *a, **k: trained.append(1) or real(*a, **k))
+    held = finals.held(Study(Space(3), tmp_path / "journal.jsonl", "bars"), 0.0)
+    assert len(held) == MOST and len(trained) == MOST
+    assert {one["accuracy"] for one in ended} <= {one.accuracy for one in held}
+
+
+def test_the_published_skeleton_takes_part_where_it_has_as_many_layers(tmp_path: Path) -> None:
+    six = tuple(" ".join(f"{op}{':' + '0' * i if i else ''}" for i in range(6)) for op in (0, 2))
+    finals = Finals(bars(300), 20_000, 10**8, 1, tmp_path / "finals.json")
+    held = finals.held(study(tmp_path, 6, six), 0.0, length=Length(1, 240))
+    assert {one.skeleton: one.found_by for one in held}[RELEASED["cnet1"].cifar10] == PUBLISHED
+    assert len(held) == 3
+
+
+def test_those_that_cannot_meet_the_budget_stay_away(tmp_path: Path) -> None:
+    finals = Finals(bars(300), 10, 10**8, 1, tmp_path / "finals.json")
+    assert finals.held(study(tmp_path), 0.0, length=Length(1, 240)) == []
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e-6])
+def test_where_time_is_short_there_are_none(finals: Finals, tmp_path: Path, seconds: float) -> None:
+    assert finals.held(study(tmp_path), seconds) == []
+    assert not finals.file.exists()
+
+
+def test_what_fits_into_the_time_is_the_same_for_all(finals: Finals, tmp_path: Path) -> None:
+    held = finals.held(study(tmp_path), 20.0)
+    begun = kept(finals)
+    assert len(held) == MOST and begun["epochs"] >= 1 and begun["pictures"] == 240
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"budget": 1}', "[]", "\x00"])
+def test_a_damaged_file_is_a_sentence(finals: Finals, tmp_path: Path, text: str) -> None:
+    finals.file.write_text(text)
+    with pytest.raises(InputError, match="holds no finals of a search"):
+        finals.held(study(tmp_path), 10.0)

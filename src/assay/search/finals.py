@@ -8,6 +8,7 @@ that were kept from them.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,6 +134,8 @@ class Finals:
         return list(candidates.values())
 
     def _length(self, networks: Sequence[Scaled], data: Dataset, seconds: float) -> Length | None:
-        """Of each training, the same number of steps for all."""
-        steps = seconds / sum(step_seconds(one, data, self.seed) for one in networks)
+        """Of each training, the same number of steps for all; timing steps is part of the time."""
+        begun = time.monotonic()
+        step_s = sum(step_seconds(one, data, self.seed) for one in networks)
+        steps = (seconds - (time.monotonic() - begun)) / step_s
         return length_of(steps, data, self.seed) if steps >= FEWEST_STEPS else None

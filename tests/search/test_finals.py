@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from assay.data import Dataset
-from assay.errors import InputError
+from assay.errors import InputError, ModelError
 from assay.models.cnet import RELEASED
 from assay.search import finals as module
 from assay.search.finals import MOST, PUBLISHED, Finals
@@ -76,6 +76,21 @@ def test_what_was_trained_is_not_trained_again_after_an_interruption(
     held = finals.held(Study(Space(3), tmp_path / "journal.jsonl", "bars"), 0.0)
     assert len(held) == MOST and len(trained) == MOST
     assert {one["accuracy"] for one in ended} <= {one.accuracy for one in held}
+
+
+def test_one_that_cannot_be_trained_comes_last(finals: Finals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, begun = module.train, []
+
+    def broken(*arguments: object, **more: object) -> object:
+        begun.append(1)
+        if len(begun) == 1:
+            raise ModelError("the loss is no longer a number")
+        return real(*arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "train", broken)
+    held = finals.held(study(tmp_path), 0.0, length=Length(1, 240))
+    assert (held[-1].skeleton, held[-1].accuracy) == (SKELETONS[0], 0.0)
+    assert len(held) == MOST
 
 
 def test_the_published_skeleton_takes_part_where_it_has_as_many_layers(tmp_path: Path) -> None:

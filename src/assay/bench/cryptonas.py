@@ -74,6 +74,7 @@ class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def place(self) -> Path:
         """Where its model is kept: the user's cache."""
+        # 2: since searches have finals
         how = b"cryptonas/2" if self.network == "searched" else b"cryptonas/1"
         digest = hashlib.sha256(how + msgspec.json.encode(self)).hexdigest()[:16]
         return cache_folder() / "cryptonas" / f"{digest}.safetensors"

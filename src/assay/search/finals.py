@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from assay.data import Dataset
-from assay.errors import InputError
+from assay.errors import InputError, ModelError
 from assay.models import clean_accuracy, train
 from assay.models.cnet import RELEASED
 from assay.runs import Progress, silent, to_json, write_atomically
@@ -94,8 +95,11 @@ class Finals:
 
             scaled = scale(one.skeleton, kept.budget, rest.image_shape, rest.classes, kept.most_macs)
             model = untrained(scaled.architecture, scaled.arguments, rest, self.seed)
-            train(model, rest.take(kept.pictures), rules(rest, kept.epochs, self.seed), tick=tick)
-            finalists[i] = msgspec.structs.replace(one, accuracy=clean_accuracy(model, held_out).value)
+            accuracy = 0.0  # of one that cannot be trained
+            with suppress(ModelError):
+                train(model, rest.take(kept.pictures), rules(rest, kept.epochs, self.seed), tick=tick)
+                accuracy = clean_accuracy(model, held_out).value
+            finalists[i] = msgspec.structs.replace(one, accuracy=accuracy)
             write_atomically(self.file, to_json(msgspec.structs.replace(kept, finalists=finalists)))
         return sorted(finalists, key=lambda one: -(one.accuracy or 0.0))
 

@@ -14,7 +14,7 @@ from assay.models.recipes import by_muon
 from assay.models.training import steps_an_epoch
 from assay.search.scale import Scaled
 
-MOST_EPOCHS = 100
+MOST_EPOCHS = 60
 
 WARMING = 2
 """Training steps before one is timed."""

@@ -37,8 +37,8 @@ from assay.search.study import Study, Trying, run_study
 from assay.search.supernet import build_supernet, load_supernet, skeleton_accuracy, train_supernet
 
 SUPERNET_SHARE, TRIALS_SHARE, FINALS_SHARE = 0.12, 0.06, 0.07
-"""Of the time: the overhead of searching. The rest trains and measures, and may need less than it is given, so that these
-are less than the third that they may take."""
+"""Of the time: the overhead of searching. The rest trains and measures, and may need less than it is given, so these are
+less than the third that they may take of what is used."""
 
 MEASURING_S, MEASURING_SHARE = 40.0, 0.2
 """Seconds that measuring one network may take, and at most this share of what is left; the rest trains."""

@@ -2,7 +2,7 @@
 
 In four phases, each of which is gone on with by the same call: the supernet, the trials of every sampler on it, the
 finals of the best skeletons, and for each budget the training of the first of these at the width that the budget
-allows. All but the last take at most a third of the time.
+allows. All but the last take a quarter of the time.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ from assay.search.study import Study, Trying, run_study
 from assay.search.supernet import build_supernet, load_supernet, skeleton_accuracy, train_supernet
 
 SUPERNET_SHARE, TRIALS_SHARE, FINALS_SHARE = 0.12, 0.06, 0.07
-"""Of the time: the overhead of searching. The rest trains and measures, and may need less than it is given, so these are
-less than the third that they may take of what is used."""
+"""Of the time: the overhead of searching. The rest trains and measures, and is planned with reserves, so that it may use
+less than it is given.
+"""
 
 MEASURING_S, MEASURING_SHARE = 40.0, 0.2
 """Seconds that measuring one network may take, and at most this share of what is left; the rest trains."""

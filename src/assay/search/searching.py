@@ -37,8 +37,8 @@ from assay.search.study import Study, Trying, run_study
 from assay.search.supernet import build_supernet, load_supernet, skeleton_accuracy, train_supernet
 
 SUPERNET_SHARE, TRIALS_SHARE, FINALS_SHARE = 0.12, 0.06, 0.07
-"""Of the time: the overhead of searching. The rest trains and measures, and is planned with reserves, so that it may use
-less than it is given.
+"""Of the time: the overhead of searching. The rest trains and measures, and is planned with reserves, so it may use less
+than it is given.
 """
 
 MEASURING_S, MEASURING_SHARE = 40.0, 0.2

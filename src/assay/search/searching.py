@@ -37,7 +37,7 @@ from assay.search.study import Study, Trying, run_study
 from assay.search.supernet import build_supernet, load_supernet, skeleton_accuracy, train_supernet
 
 SUPERNET_SHARE, TRIALS_SHARE, FINALS_SHARE = 0.12, 0.06, 0.07
-"""Of the time: the overhead of searching. The rest trains and measures, with reserves, so that not all of it is used."""
+"""Of the time: the overhead of searching. The rest trains and measures, with reserves: some of it is left over."""
 
 MEASURING_S, MEASURING_SHARE = 40.0, 0.2
 """Seconds that measuring one network may take, and at most this share of what is left; the rest trains."""

@@ -260,3 +260,5 @@ def test_a_generator_follows_where_a_canvas_finds_nothing(worth: float, kind: st
     short = CycleGANSettings(steps=2, batch_size=2, check_every=1)
     made = train_cyclegan(grey(4, 1), grey(4, 2), lambda stamps: worth, short, 0)
     assert type(made.stamps).__name__ == kind and type(made.removes).__name__ == "Generator"
+    small = train_cyclegan(pictures(4, 1).x, pictures(4, 2).x, lambda stamps: worth, short, 0)
+    assert type(small.stamps).__name__ == kind

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 
-from assay.data import Dataset
 from assay.errors import InputError, ModelError
 from assay.models.cnet import RELEASED
 from assay.search import finals as module
@@ -17,18 +15,9 @@ from assay.search.finals import MOST, PUBLISHED, Finals
 from assay.search.from_scratch import Length
 from assay.search.space import Space
 from assay.search.study import Study, Trial
+from search.bars import bars
 
 SKELETONS = ("0 0:0 0:00", "0 1:0 0:00", "2 2:0 2:00", "0 2:0 0:10", "1 0:0 0:00", "4 0:0 0:00")
-
-
-def bars(n: int) -> Dataset:
-    """Bright bars, upright or lying, of 16x16."""
-    rng = np.random.default_rng(5)
-    y = rng.integers(0, 2, n)
-    x = rng.integers(0, 60, (n, 1, 16, 16), dtype=np.uint8)
-    for picture, label, at in zip(x, y, rng.integers(2, 14, n), strict=True):
-        (picture[0] if label else picture[0].T)[at] = 255
-    return Dataset(x, y.astype(np.int64), ("upright", "lying"), "bars")
 
 
 def study(folder: Path, depth: int = 3, skeletons: tuple[str, ...] = SKELETONS) -> Study:

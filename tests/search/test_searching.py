@@ -15,18 +15,15 @@ from assay.models import clean_accuracy, load
 from assay.search import count, searching
 from assay.search.frontier import read_frontier
 from assay.search.searching import SearchSettings, search
+from search.bars import bars
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Bright bars, upright or lying: an `.npz` of 600 grey pictures of 16x16."""
-    rng = np.random.default_rng(5)
-    y = rng.integers(0, 2, 600)
-    x = rng.integers(0, 60, (600, 1, 16, 16), dtype=np.uint8)
-    for picture, label, at in zip(x, y, rng.integers(2, 14, 600), strict=True):
-        (picture[0] if label else picture[0].T)[at] = 255
+    """An `.npz` of 600 bright bars."""
+    data = bars(600)
     file = tmp_path_factory.mktemp("bars") / "bars.npz"
-    np.savez(file, x=x, y=y, class_names=np.array(["upright", "lying"]))
+    np.savez(file, x=data.x, y=data.y, class_names=np.array(data.class_names))
     return file
 
 

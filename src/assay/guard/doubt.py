@@ -48,11 +48,11 @@ def doubt(received: Tensor, treated: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def doubts(received: Model, treated: Model, x: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float64]:
+def doubts(received: Model, treated: Model, x: NDArray[np.uint8]) -> NDArray[np.float64]:
     """The same for uint8 pictures `n c h w`; both networks are put in eval mode."""
     received.eval(), treated.eval()
     device = received.mean.device
-    parts = [as_float(x[part], device) for part in batches(len(x), batch_size)]
+    parts = [as_float(x[part], device) for part in batches(len(x))]
     found = [doubt(received(images), treated(images)).double().cpu().numpy() for images in parts]
     return np.concatenate(found) if found else np.zeros(0)
 

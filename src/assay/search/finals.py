@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -81,8 +82,7 @@ class Finals:
         Raises:
             InputError: if the file cannot be read.
         """
-        held_out, rest = self.data.halves(min(HELD_OUT / len(self.data), 0.2), self.seed)
-        kept = self._kept() or self._begun(study, rest, seconds, length)
+        kept = self._kept() or self._begun(study, seconds, length)
         if kept is None:
             return []
         finalists = list(kept.finalists)
@@ -93,6 +93,7 @@ class Finals:
             def tick(step: int, steps: int, values: dict[str, float], i: int = i) -> None:
                 progress("finals", i + step / steps, len(finalists), "")
 
+            held_out, rest = self._parts
             scaled = scale(one.skeleton, kept.budget, rest.image_shape, rest.classes, kept.most_macs)
             model = untrained(scaled.architecture, scaled.arguments, rest, self.seed)
             accuracy = 0.0  # of one that cannot be trained
@@ -103,6 +104,11 @@ class Finals:
             write_atomically(self.file, to_json(msgspec.structs.replace(kept, finalists=finalists)))
         return sorted(finalists, key=lambda one: -(one.accuracy or 0.0))
 
+    @cached_property
+    def _parts(self) -> tuple[Dataset, Dataset]:
+        """What compares finalists, and what they are trained on."""
+        return self.data.halves(min(HELD_OUT / len(self.data), 0.2), self.seed)
+
     def _kept(self) -> _Kept | None:
         if not self.file.exists():
             return None
@@ -111,11 +117,11 @@ class Finals:
         except (OSError, msgspec.DecodeError) as error:
             raise InputError(f"{self.file} holds no finals of a search: {error}; delete it") from error
 
-    def _begun(self, study: Study, rest: Dataset, seconds: float, length: Length | None) -> _Kept | None:
+    def _begun(self, study: Study, seconds: float, length: Length | None) -> _Kept | None:
         candidates = self._candidates(study) if length or seconds > 0 else []
         if not candidates:
             return None
-        length = length or self._length([scaled for _, scaled in candidates], rest, seconds)
+        length = length or self._length([scaled for _, scaled in candidates], seconds)
         if length is None:
             return None
         finalists = [one for one, _ in candidates]
@@ -137,9 +143,9 @@ class Finals:
             candidates[one.skeleton] = one, scaled
         return list(candidates.values())
 
-    def _length(self, networks: Sequence[Scaled], data: Dataset, seconds: float) -> Length | None:
+    def _length(self, networks: Sequence[Scaled], seconds: float) -> Length | None:
         """Of each training, the same number of steps for all; timing steps is part of the time."""
-        begun = time.monotonic()
+        begun, (_, data) = time.monotonic(), self._parts
         step_s = sum(step_seconds(one, data, self.seed) for one in networks)
         steps = (seconds - (time.monotonic() - begun)) / step_s
         return length_of(steps, data, self.seed) if steps >= FEWEST_STEPS else None

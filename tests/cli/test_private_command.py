@@ -202,3 +202,16 @@ def test_a_calibration_explains_what_it_was_fitted_to() -> None:
     rates = {"a": 2.0, "b": 0.5}
     samples = [({"a": a, "b": b}, rates["a"] * a + rates["b"] * b) for a, b in ((1, 0), (1, 10), (5, 3))]
     assert calibration.fit(samples) == pytest.approx(rates)
+
+
+@pytest.mark.parametrize(("load", "doubted"), [(0.1, False), (1.7, True)])
+def test_a_calibration_beside_other_work_says_so(
+    load: float, doubted: bool, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    found = calibration.Calibration(calibration.FORMAT, {"rounds": 1e-4}, machine(), now())
+    monkeypatch.setattr(calibration, "calibrate", lambda tick: found)
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+    assert main(["calibrate"]) == 0
+    assert ("something else ran here" in " ".join(capsys.readouterr().out.split())) is doubted
+    assert main(["calibrate", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["load"] == load

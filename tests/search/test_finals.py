@@ -1,4 +1,4 @@
-"""Finals: those that look best are trained alike and alone, once, and the most accurate comes first."""
+"""Finals: those that look best are trained alike and alone, once, then changed, and the most accurate comes first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from assay.errors import InputError, ModelError
 from assay.models.cnet import RELEASED
 from assay.search import finals as module
-from assay.search.finals import MOST, PUBLISHED, Finals
+from assay.search.finals import EVOLUTION, LONGEST, MOST, PUBLISHED, Finals
 from assay.search.from_scratch import Length
 from assay.search.space import Space
 from assay.search.study import Study, Trial
@@ -95,6 +95,56 @@ def test_those_that_cannot_meet_the_budget_stay_away(tmp_path: Path) -> None:
     assert finals.held(study(tmp_path), 0.0, length=Length(1, 240)) == []
 
 
+def test_changes_of_the_best_are_tried_alike_until_there_are_enough(finals: Finals, tmp_path: Path) -> None:
+    held = finals.held(study(tmp_path), 0.0, length=Length(1, 240), most=MOST + 3)
+    changed = [one for one in held if one.found_by == EVOLUTION]
+    assert (len(held), len(changed)) == (MOST + 3, 3)
+    assert len({one.skeleton for one in held}) == len(held)
+    space, known = Space(3), {one.skeleton for one in held}
+    for one in changed:
+        assert one.parent in known
+        both = zip(space.decisions(one.skeleton), space.decisions(one.parent or ""), strict=True)
+        assert sum(a != b for a, b in both) == 1
+    accuracies = [one.accuracy or 0.0 for one in held]
+    assert accuracies == sorted(accuracies, reverse=True)
+
+
+def test_an_interrupted_change_is_the_one_that_is_tried_next(
+    finals: Finals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+    real = module.scale
+
+    def seen(skeleton: str, *limits: Any) -> Any:
+        begun.append(skeleton)
+        return real(skeleton, *limits)
+
+    finals.held(study(tmp_path), 0.0, length=Length(1, 240))
+    journal = tmp_path / "journal.jsonl"
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "scale", seen)
+        patched.setattr(module, "train", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            finals.held(Study(Space(3), journal, "bars"), 0.0, most=MOST + 1)
+    held = finals.held(Study(Space(3), journal, "bars"), 0.0, most=MOST + 1)
+    assert [one.skeleton for one in held if one.parent] == [begun[-1]]
+
+
+def test_with_time_left_changes_are_tried_and_with_none_left_no_more(finals: Finals, tmp_path: Path) -> None:
+    finals.held(study(tmp_path), 0.0, length=Length(1, 240))
+    journal = tmp_path / "journal.jsonl"
+    more = finals.held(Study(Space(3), journal, "bars"), 2.0)
+    assert len(more) > MOST
+    assert finals.held(Study(Space(3), journal, "bars"), 0.0) == more
+
+
+def test_where_nothing_new_meets_the_budget_the_finals_are_over(
+    finals: Finals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Space, "changed", lambda self, skeleton, draw: skeleton)
+    assert len(finals.held(study(tmp_path), 0.0, length=Length(1, 240), most=MOST + 9)) == MOST
+
+
 @pytest.mark.parametrize("seconds", [0.0, 1e-6])
 def test_where_time_is_short_there_are_none(finals: Finals, tmp_path: Path, seconds: float) -> None:
     assert finals.held(study(tmp_path), seconds) == []
@@ -102,9 +152,9 @@ def test_where_time_is_short_there_are_none(finals: Finals, tmp_path: Path, seco
 
 
 def test_what_fits_into_the_time_is_the_same_for_all(finals: Finals, tmp_path: Path) -> None:
-    held = finals.held(study(tmp_path), 20.0)
+    held = finals.held(study(tmp_path), 20.0, most=MOST)
     begun = kept(finals)
-    assert len(held) == MOST and begun["epochs"] >= 1 and begun["pictures"] == 240
+    assert len(held) == MOST and 1 <= begun["epochs"] <= LONGEST and begun["pictures"] == 240
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"budget": 1}', "[]", "\x00"])

@@ -9,19 +9,34 @@ from hypothesis import strategies as st
 from assay.errors import InputError
 from assay.models.cnet import RELEASED
 from assay.search import count_architecture
-from assay.search.scale import narrow, scale, skeleton_relus
+from assay.search.scale import narrow, scale, skeleton_comparisons
 
 PICTURE = (3, 32, 32)
 SKELETON = RELEASED["cnet1"].cifar10
+MAX_POOLS = "5 0:0 0:00 5:000 0:0000 0:00000"
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(1, 9), st.sampled_from([1, 2, 4]), st.sampled_from([(3, 32, 32), (1, 28, 28), (2, 17, 23)]))
-def test_the_relus_by_formula_are_those_that_are_counted(width: int, stem: int, picture: tuple[int, int, int]) -> None:
+@given(
+    st.sampled_from([SKELETON, MAX_POOLS]),
+    st.integers(1, 9),
+    st.sampled_from([1, 2, 4]),
+    st.sampled_from([(3, 32, 32), (1, 28, 28), (2, 17, 23)]),
+)
+def test_comparisons_by_formula_are_those_that_are_counted(
+    skeleton: str, width: int, stem: int, picture: tuple[int, int, int]
+) -> None:
     if min(picture[1:]) // stem // 4 < 1:
         return
-    counted = count_architecture("cnet", picture, layers=SKELETON, width=width, stem=stem)
-    assert skeleton_relus(SKELETON, width, stem, picture) == counted.relus
+    counted = count_architecture("cnet", picture, layers=skeleton, width=width, stem=stem)
+    assert skeleton_comparisons(skeleton, width, stem, picture) == counted.relus + counted.total("maxima")
+
+
+def test_max_pools_take_of_the_budget_what_they_compare() -> None:
+    scaled = scale(MAX_POOLS, 25_000, PICTURE, 10)
+    counted = count_architecture("cnet", PICTURE, **scaled.arguments)
+    assert counted.total("maxima") > counted.relus
+    assert counted.relus + counted.total("maxima") <= 25_000
 
 
 @pytest.mark.parametrize("budget", [3_000, 25_000, 50_000, 86_016])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.errors import InputError
+from assay.models.cnet import RELEASED
 from assay.runs import Deadline, local_processes
 from assay.search.controller import SAMPLERS, Chance, Controller, Sampler
 from assay.search.space import Space
@@ -44,6 +46,14 @@ def test_a_skeleton_is_read_back_as_the_decisions_that_made_it(depth: int, data:
     space = Space(depth)
     row = tuple(data.draw(st.integers(0, n - 1)) for n in space.choices)
     assert space.decisions(space.skeleton(row)) == row
+
+
+@given(st.sampled_from([net.cifar10 for net in RELEASED.values()]), st.integers(0, 2**32))
+def test_a_change_is_of_one_decision_and_stays_in_the_space(published: str, seed: int) -> None:
+    space = Space(len(published.split()))
+    first = space.changed(published, random.Random(seed))  # its idle skip bits are gone from here on
+    second = space.changed(first, random.Random(seed + 1))
+    assert sum(a != b for a, b in zip(space.decisions(first), space.decisions(second), strict=True)) == 1
 
 
 @pytest.mark.parametrize("skeleton", ["0 1:0", "0 1:1 2:00 3:000", "0 0:0 0:00 0:001"])

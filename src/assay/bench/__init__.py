@@ -51,5 +51,6 @@ TABLES: dict[str, Table] = {
     "receipts": fuzzing.RECEIPTS,
     "estimates": estimates.ESTIMATES,
     "cryptonas": cryptonas.CRYPTONAS,
+    "cryptonas-brief": cryptonas.BRIEF,
 }
 """The names of the command line."""

@@ -11,6 +11,7 @@ from assay.errors import InputError
 from assay.models import recipe
 from assay.models.cnet import RELEASED
 from assay.runs import NO_HURRY
+from assay.search import count_architecture
 from assay.search.controller import SAMPLERS
 from assay.search.finals import Finals
 from assay.search.from_scratch import Length
@@ -43,13 +44,14 @@ OURS = ("cnet1-balanced", "three-layers", "two-layers", "searched")
 BASELINES = ("resnet20", "resnet32", "minionn7", "minionn7-squares")
 LINEARISED = ("resnet20-sensitivity", "resnet20-gates")
 
+WHOLE = ("resnet20", "resnet32")
+"""At their usual width, which is written as a budget of 0: what a designer has before there is a budget."""
+
 Picture = tuple[int, int, int]
 
 
 def squared(budget: int, picture: Picture, classes: int) -> Scaled:
     """MiniONN's network with as many squares, from the first activation, as the budget asks for (Delphi)."""
-    from assay.search import count_architecture
-
     for squares in range(8):
         counted = count_architecture("minionn7", picture, classes, squares=squares)
         if counted.relus <= budget:
@@ -58,8 +60,11 @@ def squared(budget: int, picture: Picture, classes: int) -> Scaled:
 
 
 def network(name: str, budget: int, data: Dataset) -> Scaled:
-    """The network of a row, within its budget."""
+    """The network of a row, within its budget; of budget 0 at its usual width."""
     picture, classes = data.image_shape, data.classes
+    if not budget:
+        counted = count_architecture(name, picture, classes)
+        return Scaled(name, {}, counted.relus, counted.macs, counted.parameters)
     if name in OURS:
         return scale(skeleton(name, data.name), budget, picture, classes, MOST_MACS)
     if name == "minionn7-squares":
@@ -75,13 +80,13 @@ def skeleton(name: str, data: str) -> str:
 
 
 SUPERNET_STEPS, TRIALS, SEARCH_SEED = 2000, 40, 1
-FINAL_EPOCHS, FINAL_BUDGET = 2, BUDGETS[0]
+FINALISTS, FINAL_EPOCHS, FINAL_BUDGET = 40, 2, BUDGETS[0]
 
 
 def searched_skeleton(data: str) -> str:
     """The skeleton that won the finals of one search, kept in the user's cache; interrupted, it goes on.
 
-    Cost: about 30 minutes of one core.
+    Cost: about an hour of one core.
     """
     folder = cache_folder() / "cryptonas" / f"search-{data}-{SUPERNET_STEPS}-{TRIALS}"
     space = Space()
@@ -95,4 +100,4 @@ def searched_skeleton(data: str) -> str:
         samplers = [make(space, SEARCH_SEED) for make in SAMPLERS.values()]
         run_study(study, samplers, TRIALS, trying, lambda: ThreadPoolExecutor(1))
     finals = Finals(load_data(data, "train"), FINAL_BUDGET, MOST_MACS, SEARCH_SEED, folder / "finals.json")
-    return finals.held(study, 0.0, length=Length(FINAL_EPOCHS, len(finals.data)))[0].skeleton
+    return finals.held(study, 0.0, length=Length(FINAL_EPOCHS, len(finals.data)), most=FINALISTS)[0].skeleton

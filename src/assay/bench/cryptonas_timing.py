@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from assay.bench.cryptonas_networks import BASELINES, BUDGETS, SMALLER, network
+from assay.bench.cryptonas_networks import BASELINES, BUDGETS, SMALLER, WHOLE, network
 from assay.data import Dataset
 from assay.data import load as load_data
 from assay.integer import compile_measured
@@ -28,7 +28,7 @@ CALIBRATION = 512
 def which() -> list[tuple[str, int]]:
     """Networks and budgets that are timed: all but the searched one, whose layers are known only after a search."""
     ours = [(name, budget) for name in SMALLER for budget in sorted({*BUDGETS, *SMALLER[name]})]
-    return ours + [(name, budget) for name in BASELINES for budget in BUDGETS]
+    return ours + [(name, budget) for name in BASELINES for budget in BUDGETS] + [(name, 0) for name in WHOLE]
 
 
 def timed_in_turn(settings: dict[str, Any]) -> dict[str, Any]:

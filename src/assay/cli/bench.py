@@ -43,7 +43,7 @@ def bench(
     table
         badnets-mnist, badnets-signs, scan, repair, nnoculation, guard-load, guard-floods, guard-kills, references,
         integer, safetynets, safetynets-speed, proof, proof-brief, private, private-exact, private-linear,
-        private-nonlinear, cryptonas, speed, receipts or estimates.
+        private-nonlinear, cryptonas, cryptonas-brief, speed, receipts or estimates.
     quick
         One seed and few models, in a minute or two.
     again

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from assay.search.searching import Found
 
+SHOWN = 8
+"""Finalists that the terminal shows."""
+
 UNITS = {"k": 1_000, "m": 1_000_000}
 
 
@@ -23,7 +26,7 @@ def search(
     hours: float | None = None,
     minutes: float | None = None,
     depth: int = 6,
-    trials: int = 24,
+    trials: int = 60,
     workers: int = 1,
     ray: str | None = None,
     max_macs: str = "200m",
@@ -112,6 +115,8 @@ def _executor(workers: int, ray: str | None) -> Any:
 
 
 def _document(found: Found, out: Path) -> dict[str, Any]:
+    from msgspec import to_builtins
+
     point, total = found.point, found.search_s + found.train_s
     return {
         "best": str(found.best),
@@ -128,7 +133,7 @@ def _document(found: Found, out: Path) -> dict[str, Any]:
         "caveat": found.frontier.caveat,
         "trials": len(found.study.trials),
         "samplers": _samplers(found),
-        "finals": [{"skeleton": f.skeleton, "found_by": f.found_by, "accuracy": f.accuracy} for f in found.finals],
+        "finals": [to_builtins(finalist) for finalist in found.finals],
         "search_s": round(found.search_s, 1),
         "train_s": round(found.train_s, 1),
         "overhead": found.search_s / total if total else 0.0,
@@ -156,13 +161,15 @@ def _shown(found: Found) -> Group:
     from rich.table import Table
 
     points = Table(
-        "budget", "ReLUs", "accuracy", "integer network", "skeleton by", "model", title="the frontier so far"
-    )
+        "budget", "ReLUs", "accuracy", "integer network", "online, s", "skeleton by", "model",
+        title="the frontier so far",
+    )  # fmt: skip
     for p in found.frontier.points:
         low, high = p.accuracy_interval
         integer = "–" if p.integer_accuracy is None else f"{100 * p.integer_accuracy:.1f} %"
         accuracy = f"{100 * p.accuracy:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
-        points.add_row(f"{p.budget:,}", f"{p.relus:,}", escape(accuracy), integer, p.found_by, escape(p.model))
+        online = "–" if p.measured is None else f"{p.measured['online_s']:.3g}"
+        points.add_row(f"{p.budget:,}", f"{p.relus:,}", escape(accuracy), integer, online, p.found_by, escape(p.model))
     points.caption = found.frontier.caveat
     samplers = Table("sampler", "trials", "best", "mean", title="skeletons with shared weights, validation accuracy")
     for name, said in _samplers(found).items():
@@ -173,7 +180,9 @@ def _shown(found: Found) -> Group:
         finals = Table(
             "skeleton", "by", "accuracy", title="the finals: trained by themselves for a while, held-out pictures"
         )
-        for one in found.finals:
+        for one in found.finals[:SHOWN]:
             finals.add_row(one.skeleton, one.found_by, f"{100 * (one.accuracy or 0.0):.1f} %")
+        if len(found.finals) > SHOWN:
+            finals.caption = f"and {len(found.finals) - SHOWN} more in finals.json"
         parts.append(finals)
     return Group(*parts, escape(f"best: {found.best}"))

@@ -1,13 +1,16 @@
-"""The finals of a search: the skeletons that look best are trained by themselves for a while, and compared again.
+"""The finals of a search: the skeletons that look best are trained by themselves for a while, and then changed.
 
 Shared weights rank skeletons roughly: at 40 % accuracy, which they have after some minutes, the best of a hundred
 trials lead by less than chance explains. So those that lead, and the published skeleton of their depth, are each
 trained from scratch for the same number of steps, all at the width that one budget allows, and compared on pictures
-that were kept from them.
+that were kept from them. While there is time, one decision of one of the best is changed, and what comes of it is
+trained and compared alike: evolution with the oldest method of all, as in Real et al., "Regularized Evolution for
+Image Classifier Architecture Search" (AAAI 2019), but that nobody dies of age, since a score here is hardly luck.
 """
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,15 +24,25 @@ from assay.data import Dataset
 from assay.errors import InputError, ModelError
 from assay.models import clean_accuracy, train
 from assay.models.cnet import RELEASED
-from assay.runs import Progress, silent, to_json, write_atomically
+from assay.runs import Deadline, Progress, silent, to_json, write_atomically
 from assay.search.from_scratch import Length, length_of, rules, step_seconds, untrained
 from assay.search.scale import Scaled, scale
+from assay.search.space import Space
 from assay.search.study import Study
 
 MOST = 4
 """Finalists of the trials; the published skeleton comes to them."""
 
-PUBLISHED = "published"
+PUBLISHED, EVOLUTION = "published", "evolution"
+
+PARENTS = 3
+"""Of the finalists so far, whose changes are tried."""
+
+ATTEMPTS = 200
+"""At a change that is new and meets the budget."""
+
+LONGEST = 2
+"""Epochs of a finalist's training: more time is for more finalists."""
 
 FEWEST_STEPS = 20
 """Of a finalist's training: after fewer, accuracies say less than those with shared weights."""
@@ -39,11 +52,19 @@ HELD_OUT = 5000
 
 
 class Finalist(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A skeleton and who found it, with its accuracy on held-out pictures, None before it was trained."""
+    """A skeleton and who found it.
+
+    Attributes:
+        accuracy: on held-out pictures, None before it was trained.
+        parent: the skeleton that it was changed from, if it is no trial.
+        train_s: seconds of its training.
+    """
 
     skeleton: str
     found_by: str
     accuracy: float | None = None
+    parent: str | None = None
+    train_s: float = 0.0
 
 
 class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,6 +75,16 @@ class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epochs: int
     pictures: int
     finalists: list[Finalist]
+
+    @property
+    def ranked(self) -> list[Finalist]:
+        """Most accurate first."""
+        return sorted(self.finalists, key=lambda one: -(one.accuracy or 0.0))
+
+    def having(self, one: Finalist) -> _Kept:
+        """With this finalist in the place of the one of the same skeleton, or after all others."""
+        places = {other.skeleton: other for other in self.finalists} | {one.skeleton: one}
+        return msgspec.structs.replace(self, finalists=list(places.values()))
 
 
 @dataclass(frozen=True)
@@ -72,37 +103,65 @@ class Finals:
     file: Path
 
     def held(
-        self, study: Study, seconds: float, *, length: Length | None = None, progress: Progress = silent
+        self,
+        study: Study,
+        seconds: float,
+        *,
+        length: Length | None = None,
+        most: int | None = None,
+        progress: Progress = silent,
     ) -> list[Finalist]:
         """The finalists, most accurate first; none if `seconds` are too few.
 
         Args:
-            length: of each training, whatever it takes; by default what fits into `seconds`.
+            length: of each training, whatever it takes; by default what fits into `seconds`, and no more than `LONGEST`
+                epochs.
+            most: finalists in all, whatever that takes; by default changes are tried while another fits into `seconds`.
 
         Raises:
             InputError: if the file cannot be read.
         """
+        deadline = Deadline.after(max(seconds, 0.0))
         kept = self._kept() or self._begun(study, seconds, length)
         if kept is None:
             return []
-        finalists = list(kept.finalists)
-        for i, one in enumerate(finalists):
-            if one.accuracy is not None:
-                continue
+        while one := self._next(kept, study.space, deadline, most):
+            kept = kept.having(self._trained(one, kept, progress))
+            write_atomically(self.file, to_json(kept))
+        return kept.ranked
 
-            def tick(step: int, steps: int, values: dict[str, float], i: int = i) -> None:
-                progress("finals", i + step / steps, len(finalists), "")
+    def _next(self, kept: _Kept, space: Space, deadline: Deadline, most: int | None) -> Finalist | None:
+        untried = next((one for one in kept.finalists if one.accuracy is None), None)
+        fits = deadline.left > max(one.train_s for one in kept.finalists)
+        more = fits if most is None else len(kept.finalists) < most
+        return untried or (self._changed(kept, space) if more else None)
 
-            held_out, rest = self._parts
-            scaled = scale(one.skeleton, kept.budget, rest.image_shape, rest.classes, kept.most_macs)
-            model = untrained(scaled.architecture, scaled.arguments, rest, self.seed)
-            accuracy = 0.0  # of one that cannot be trained
-            with suppress(ModelError):
-                train(model, rest.take(kept.pictures), rules(rest, kept.epochs, self.seed), tick=tick)
-                accuracy = clean_accuracy(model, held_out).value
-            finalists[i] = msgspec.structs.replace(one, accuracy=accuracy)
-            write_atomically(self.file, to_json(msgspec.structs.replace(kept, finalists=finalists)))
-        return sorted(finalists, key=lambda one: -(one.accuracy or 0.0))
+    def _changed(self, kept: _Kept, space: Space) -> Finalist | None:
+        """One of the best with another decision, none that was tried or that does not meet the budget."""
+        draw = random.Random(f"{self.seed} {len(kept.finalists)}")
+        tried = {one.skeleton for one in kept.finalists}
+        for _ in range(ATTEMPTS):
+            parent = draw.choice(kept.ranked[:PARENTS])
+            skeleton = space.changed(parent.skeleton, draw)
+            if skeleton not in tried and self._scaled(skeleton, kept.budget, kept.most_macs):
+                return Finalist(skeleton, EVOLUTION, parent=parent.skeleton)
+        return None
+
+    def _trained(self, one: Finalist, kept: _Kept, progress: Progress) -> Finalist:
+        done, best = sum(other.accuracy is not None for other in kept.finalists), kept.ranked[0]
+        note = "" if best.accuracy is None else f"best {100 * best.accuracy:.1f} % by {best.found_by}"
+
+        def tick(step: int, steps: int, values: dict[str, float]) -> None:
+            progress("finals", done + step / steps, max(len(kept.finalists), done + 1), note)
+
+        begun, (held_out, rest) = time.monotonic(), self._parts
+        scaled = scale(one.skeleton, kept.budget, rest.image_shape, rest.classes, kept.most_macs)
+        model = untrained(scaled.architecture, scaled.arguments, rest, self.seed)
+        accuracy = 0.0  # of one that cannot be trained
+        with suppress(ModelError):
+            train(model, rest.take(kept.pictures), rules(rest, kept.epochs, self.seed), tick=tick)
+            accuracy = clean_accuracy(model, held_out).value
+        return msgspec.structs.replace(one, accuracy=accuracy, train_s=round(time.monotonic() - begun, 2))
 
     @cached_property
     def _parts(self) -> tuple[Dataset, Dataset]:
@@ -136,16 +195,22 @@ class Finals:
         for one in found:
             if one.skeleton in candidates or len(candidates) == MOST + len(published):
                 continue
-            try:
-                scaled = scale(one.skeleton, self.budget, self.data.image_shape, self.data.classes, self.most_macs)
-            except InputError:
-                continue
-            candidates[one.skeleton] = one, scaled
+            if scaled := self._scaled(one.skeleton, self.budget, self.most_macs):
+                candidates[one.skeleton] = one, scaled
         return list(candidates.values())
+
+    def _scaled(self, skeleton: str, budget: int, most_macs: int) -> Scaled | None:
+        """What becomes of a skeleton within a budget, None if it does not meet it."""
+        with suppress(InputError):
+            return scale(skeleton, budget, self.data.image_shape, self.data.classes, most_macs)
+        return None
 
     def _length(self, networks: Sequence[Scaled], seconds: float) -> Length | None:
         """Of each training, the same number of steps for all; timing steps is part of the time."""
         begun, (_, data) = time.monotonic(), self._parts
         step_s = sum(step_seconds(one, data, self.seed) for one in networks)
         steps = (seconds - (time.monotonic() - begun)) / step_s
-        return length_of(steps, data, self.seed) if steps >= FEWEST_STEPS else None
+        if steps < FEWEST_STEPS:
+            return None
+        fits = length_of(steps, data, self.seed)
+        return Length(min(fits.epochs, LONGEST), fits.pictures)

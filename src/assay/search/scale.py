@@ -12,7 +12,7 @@ from typing import Any
 
 from assay.errors import InputError
 from assay.models import ARCHITECTURES
-from assay.models.cnet import GROWTH, decode, stage_of
+from assay.models.cnet import GROWTH, OPERATIONS, decode, stage_of
 from assay.search.count import Counts, count_architecture
 
 MOST_MACS = 200_000_000
@@ -23,6 +23,9 @@ STEMS = (1, 2, 4)
 
 SPENT = 0.9
 """Of the most ReLUs that a network within both limits can have: what a network must have to be chosen."""
+
+MAXIMA = 8
+"""Comparisons of a 3x3 max pool for each value that it gives."""
 
 SMALLEST_MAP = 3
 """Pixels a side of the last stage's maps: with less, a 3x3 convolution there would see mostly padding."""
@@ -41,19 +44,22 @@ class Scaled:
     parameters: int
 
 
-def skeleton_relus(layers: str, width: int, stem: int, picture: Shape) -> int:
-    """ReLUs of a `cnet`: each layer rectifies its input map."""
-    depth = len(decode(layers))
+def skeleton_comparisons(layers: str, width: int, stem: int, picture: Shape) -> int:
+    """What a `cnet` takes of a budget: each layer rectifies its input map, and a max pool compares it as well."""
+    decoded = decode(layers)
     total = 0
-    for i in range(depth):
-        stage = stage_of(i, depth)
+    for i, layer in enumerate(decoded):
+        stage = stage_of(i, len(decoded))
         height, width_px = (((side - 1) // stem + 1) // 2**stage for side in picture[1:])
-        total += width * GROWTH**stage * height * width_px
+        each = 1 + MAXIMA if OPERATIONS[layer.operation] == "max pool" else 1
+        total += each * width * GROWTH**stage * height * width_px
     return total
 
 
 def scale(layers: str, budget: int, picture: Shape, classes: int, most_macs: int = MOST_MACS) -> Scaled:
     """The network of a skeleton with most weights within a budget of ReLUs and of multiplications.
+
+    A comparison of a max pool counts as a ReLU, which is one as well: unpriced, a search would fill layers with them.
 
     Strides of 1, 2 and 4 of the first convolution are tried, down to maps of 3 pixels a side in the last stage: a
     smaller map leaves ReLUs for more channels. Where multiplications bind, a stride that spends the budget goes first.
@@ -65,7 +71,7 @@ def scale(layers: str, budget: int, picture: Shape, classes: int, most_macs: int
         raise InputError(f"a budget is at least 1, got {budget} ReLUs and {most_macs} multiplications")
     found = [s for stem in STEMS if (s := _widest(layers, stem, budget, picture, classes, most_macs)) is not None]
     if not found:
-        sizes = [skeleton_relus(layers, 1, stem, picture) for stem in STEMS if _has_room(stem, picture)]
+        sizes = [skeleton_comparisons(layers, 1, stem, picture) for stem in STEMS if _has_room(stem, picture)]
         least = f"it has {min(sizes):,} at width 1" if sizes else "the pictures are too small for it"
         raise InputError(
             f"no width of this skeleton meets {budget:,} ReLUs and {most_macs:,} multiplications: {least}; "
@@ -87,7 +93,7 @@ def _widest(layers: str, stem: int, budget: int, picture: Shape, classes: int, m
     def counted(width: int) -> Counts:
         return count_architecture("cnet", picture, classes, layers=layers, width=width, stem=stem)
 
-    low, high = 0, budget // skeleton_relus(layers, 1, stem, picture)
+    low, high = 0, budget // skeleton_comparisons(layers, 1, stem, picture)
     if high and counted(high).macs <= most_macs:
         low = high
     while low < high:

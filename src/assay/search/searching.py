@@ -1,8 +1,8 @@
 """`search`: from a budget of ReLUs and some hours to a model file, an integer network and the frontier so far.
 
 In four phases, each of which is gone on with by the same call: the supernet, the trials of every sampler on it, the
-finals of the best skeletons, and for each budget the training of the first of these at the width that the budget
-allows. All but the last take a quarter of the time.
+finals of the best skeletons and of what they are changed into, and for each budget the training of the first of these
+at the width that the budget allows. All but the last take a quarter of the time.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ SUPERNET_SHARE, TRIALS_SHARE, FINALS_SHARE = 0.12, 0.06, 0.07
 MEASURING_S, MEASURING_SHARE = 40.0, 0.2
 """Seconds that measuring one network may take, and at most this share of what is left; the rest trains."""
 
-SUPERNET_STEPS = 3000
-"""At most, of 128 pictures each."""
+SUPERNET_STEPS = 12_000
+"""At most, of 128 pictures each: on CIFAR-10 54 % with shared weights where 3,000 had 41 %, and ranks that agree better
+with those of networks trained alone."""
 
 VALIDATION = 1000
 """Training pictures on which skeletons are compared; the supernet never sees them."""
@@ -72,7 +73,7 @@ class SearchSettings:
     budgets: tuple[int, ...]
     seconds: float
     depth: int = 6
-    trials: int = 24
+    trials: int = 60
     workers: int = 1
     most_macs: int = MOST_MACS
     epochs: int | None = None

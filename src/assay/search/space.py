@@ -6,6 +6,7 @@ The layer just before joins always, so that its skip bit says nothing and is lef
 from __future__ import annotations
 
 import hashlib
+import random
 from dataclasses import dataclass
 
 from assay.models.cnet import OPERATIONS, Layer, decode, encode
@@ -50,9 +51,24 @@ class Space:
         Raises:
             ValueError: if it is not of this space.
         """
-        layers = decode(skeleton)
-        row = tuple(d for i, layer in enumerate(layers) for d in (layer.operation, *layer.skips[: max(i - 1, 0)]))
-        decided = tuple(int(d) for d in row)
-        if len(layers) != self.depth or self.skeleton(decided) != skeleton:
+        decided = _decided(skeleton)
+        if len(decided) != len(self.choices) or self.skeleton(decided) != skeleton:
             raise ValueError(f"{skeleton!r} is no skeleton of {self.depth} layers of this space")
         return decided
+
+    def changed(self, skeleton: str, draw: random.Random) -> str:
+        """The skeleton with one decision, drawn evenly, that says something else.
+
+        Args:
+            skeleton: of this depth; a published one may have skip bits that say nothing, which become 0.
+        """
+        row = list(_decided(skeleton))
+        at = draw.randrange(len(row))
+        row[at] = (row[at] + draw.randrange(1, self.choices[at])) % self.choices[at]
+        return self.skeleton(tuple(row))
+
+
+def _decided(skeleton: str) -> tuple[int, ...]:
+    """Operations and the skip bits that say something, layer by layer."""
+    layers = enumerate(decode(skeleton))
+    return tuple(int(d) for i, layer in layers for d in (layer.operation, *layer.skips[: max(i - 1, 0)]))

@@ -7,6 +7,7 @@ Each training step draws one skeleton evenly, so that no sampler is favoured whe
 from __future__ import annotations
 
 import random
+from math import isfinite
 from pathlib import Path
 
 import torch
@@ -124,7 +125,9 @@ def train_supernet(
     kind: Augment = "none",
     tick: object = None,
 ) -> int:
-    """Train in place, by SGD with a falling rate; goes on from the checkpoint. Returns the steps done.
+    """Train in place, by SGD with a rate that falls to the last step or the deadline, whichever comes first.
+
+    Goes on from the checkpoint. Returns the steps done.
 
     Raises:
         InputError: if the checkpoint is of another supernet.
@@ -133,9 +136,11 @@ def train_supernet(
     done = _take_up(checkpoint, supernet, optimiser)
     x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)
     supernet.train().to(memory_format=torch.channels_last)
+    whole = deadline.left
     while done < steps and not deadline.passed:
+        left = min(1 - done / steps, deadline.left / whole if isfinite(whole) else 1.0)
         for group in optimiser.param_groups:
-            group["lr"] = 0.05 * (1 - done / steps) + 1e-4
+            group["lr"] = 0.05 * left + 1e-4
         _step(supernet, space, x, y, optimiser, seed * 1_000_003 + done, kind)
         done += 1
         if done % KEPT_EVERY == 0 or done == steps:

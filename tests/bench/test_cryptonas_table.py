@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from assay.bench import TABLES, cryptonas, make
-from assay.bench.cryptonas import Wanted, jobs, online, rows, trained
-from assay.bench.cryptonas_networks import BASELINES, BUDGETS, OURS, network, squared
+from assay.bench.cryptonas import BRIEF, EPOCHS, Wanted, brief_rows, jobs, online, rows, trained
+from assay.bench.cryptonas_networks import BASELINES, BUDGETS, OURS, WHOLE, network, squared
 from assay.bench.cryptonas_timing import timed_in_turn, which
 from assay.bench.table import Job
 from assay.data import Dataset
@@ -35,6 +35,12 @@ def test_squares_stand_for_the_first_activations_and_no_more_than_are_needed() -
     made = squared(100_000, (3, 32, 32), 10)
     fewer = {"squares": made.arguments["squares"] - 1}
     assert count_architecture("minionn7", **fewer).relus > 100_000 >= made.relus
+
+
+@pytest.mark.parametrize(("name", "relus"), [("resnet20", 188_416), ("resnet32", 303_104)])
+def test_without_a_budget_a_network_has_its_usual_width(name: str, relus: int) -> None:
+    assert name in WHOLE
+    assert network(name, 0, cifar_like()).relus == relus
 
 
 def result(hits: int, relus: int) -> dict[str, Any]:
@@ -142,3 +148,31 @@ def test_every_training_is_asked_for_with_two_seeds_and_equal_epochs() -> None:
             assert len({w.seed for w in mine}) >= 2
             assert {w.epochs for w in mine if w.optimiser == "sgd"} == {cryptonas.EPOCHS}
     assert {job.function for job in jobs(quick=False)} == {trained, timed_in_turn, online}
+
+
+def test_the_brief_table_holds_whole_networks_and_those_of_ours_that_no_other_beats() -> None:
+    def at(name: str, budget: int, hits: int, seconds: float) -> list[tuple[Job, dict[str, Any]]]:
+        settings = {"network": name, "budget": budget, "seed": 1, "epochs": EPOCHS, "pictures": 0, "dataset": "cifar10"}
+        together = {"online_s": [{"network": name, "budget": budget, "seconds": [seconds]}]}
+        return [(Job(trained, settings), result(hits, budget or 300_000)), (Job(timed_in_turn, {}), together)]
+
+    shown = brief_rows(
+        [
+            *at("resnet32", 0, 90, 0.1),
+            *at("cnet1-balanced", 25_000, 84, 0.01),
+            *at("three-layers", 25_000, 83, 0.02),  # slower and less accurate
+            *at("three-layers", 12_500, 80, 0.005),
+            *at("minionn7", 25_000, 66, 0.01),
+        ]
+    )
+    assert [(row["network"], row["relus"]) for row in shown] == [
+        ("resnet32", 300_000), ("cnet1-balanced", 25_000), ("three-layers", 12_500),
+    ]  # fmt: skip
+    assert [row["sooner"] for row in shown] == pytest.approx([1, 10, 20])
+
+
+def test_the_jobs_of_the_brief_table_are_some_of_the_whole_one() -> None:
+    whole = {(job.function, str(job.settings)) for job in jobs(quick=False)}
+    brief = {(job.function, str(job.settings)) for job in BRIEF.jobs(False)}
+    assert brief < whole
+    assert {(w, 0) for w in WHOLE} <= {(j.settings.get("network"), j.settings.get("budget")) for j in BRIEF.jobs(False)}

@@ -4,8 +4,8 @@ Shared weights rank skeletons roughly: at 40 % accuracy, which they have after s
 trials lead by less than chance explains. So those that lead, and the published skeleton of their depth, are each
 trained from scratch for the same number of steps, all at the width that one budget allows, and compared on pictures
 that were kept from them. While there is time, one decision of one of the best is changed, and what comes of it is
-trained and compared alike: evolution with the oldest method of all, as in Real et al., "Regularized Evolution for
-Image Classifier Architecture Search" (AAAI 2019), but that nobody dies of age, since a score here is hardly luck.
+trained and compared alike: Real et al., "Regularized Evolution for Image Classifier Architecture Search" (AAAI 2019),
+without their ageing, which wants more trainings than there is time for.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class Finals:
     def _changed(self, kept: _Kept, space: Space) -> Finalist | None:
         """One of the best with another decision, none that was tried or that does not meet the budget."""
         draw = random.Random(f"{self.seed} {len(kept.finalists)}")
-        tried = {one.skeleton for one in kept.finalists}
+        tried = {space.settled(one.skeleton) for one in kept.finalists}
         for _ in range(ATTEMPTS):
             parent = draw.choice(kept.ranked[:PARENTS])
             skeleton = space.changed(parent.skeleton, draw)

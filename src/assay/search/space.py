@@ -56,12 +56,12 @@ class Space:
             raise ValueError(f"{skeleton!r} is no skeleton of {self.depth} layers of this space")
         return decided
 
-    def changed(self, skeleton: str, draw: random.Random) -> str:
-        """The skeleton with one decision, drawn evenly, that says something else.
+    def settled(self, skeleton: str) -> str:
+        """The one encoding of a skeleton of this depth: published ones have skip bits that say nothing."""
+        return self.skeleton(_decided(skeleton))
 
-        Args:
-            skeleton: of this depth; a published one may have skip bits that say nothing, which become 0.
-        """
+    def changed(self, skeleton: str, draw: random.Random) -> str:
+        """The settled skeleton with one decision, drawn evenly, that says something else."""
         row = list(_decided(skeleton))
         at = draw.randrange(len(row))
         row[at] = (row[at] + draw.randrange(1, self.choices[at])) % self.choices[at]

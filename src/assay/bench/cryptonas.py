@@ -311,18 +311,20 @@ def _in_brief(settings: dict[str, Any]) -> bool:
 
 def brief_rows(results: Results) -> list[Row]:
     """Whole networks, then those of ours that no other of ours beats in both, the most accurate first."""
-    found = [row for row in rows(results) if row["online_s"] is not None]
+    found = rows(results)
     alike = [row for row in found if row["training"] == f"{EPOCHS} x 45,000"] or found
     whole = [row for row in alike if row["network"] in WHOLE]
     ours = [row for row in alike if row["network"] in OURS]
-    front = [
-        row
-        for row in ours
-        if not any(o["online_s"] <= row["online_s"] and o["accuracy"] > row["accuracy"] for o in ours)
-    ]
+    front = [row for row in ours if not any(_wait(o) <= _wait(row) and o["accuracy"] > row["accuracy"] for o in ours)]
     begun = next((row["online_s"] for row in whole if row["network"] == WHOLE[-1]), None)
     shown = [*sorted(whole, key=lambda row: -row["relus"]), *sorted(front, key=lambda row: -row["accuracy"])]
-    return [{**row, "sooner": begun / row["online_s"] if begun else None} for row in shown]
+    return [{**row, "sooner": begun / row["online_s"] if begun and row["online_s"] else None} for row in shown]
+
+
+def _wait(row: Row) -> float:
+    """Seconds online, the longest where they were not measured."""
+    seconds: float | None = row["online_s"]
+    return math.inf if seconds is None else seconds
 
 
 BRIEF = Table(

@@ -17,9 +17,22 @@ from assay.models.cnet import RELEASED
 from assay.runs import Deadline, local_processes
 from assay.search.controller import SAMPLERS, Chance, Controller, Sampler
 from assay.search.space import Space
-from assay.search.study import Study, Trying, run_study
+from assay.search.study import HALVED, Study, Trial, Trying, run_study
 
 SPACE = Space(4)
+
+
+def trial(accuracy: float | None, cost: float) -> Trial:
+    return Trial(1, "random", "0 0:0 0:00", accuracy, cost)
+
+
+def test_comparisons_beyond_relus_take_from_what_a_skeleton_is_worth(tmp_path: Path) -> None:
+    assert trial(0.5, 1.0).worth == 0.5
+    assert trial(0.5, 4.0).worth == pytest.approx(0.5 - 2 * HALVED)
+    made = study(tmp_path)
+    for one in (trial(0.5, 4.0), trial(0.49, 1.0), trial(None, 1.0)):
+        made.add(one)
+    assert [t.accuracy for t in made.ranked()] == [0.49, 0.5]
 
 
 def plain(skeleton: str) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def skeleton(name: str, data: str) -> str:
 
 
 SUPERNET_STEPS, TRIALS, SEARCH_SEED = 2000, 40, 1
-FINALISTS, FINAL_EPOCHS, FINAL_BUDGET = 40, 2, BUDGETS[0]
+FINALISTS, FINAL_EPOCHS, FINAL_BUDGET = 24, 2, BUDGETS[0]
 
 
 def searched_skeleton(data: str) -> str:
@@ -88,8 +88,8 @@ def searched_skeleton(data: str) -> str:
 
     Cost: about an hour of one core.
     """
-    folder = cache_folder() / "cryptonas" / f"search-{data}-{SUPERNET_STEPS}-{TRIALS}"
     space = Space()
+    folder = cache_folder() / "cryptonas" / f"search-{data}-{space.digest}-{SUPERNET_STEPS}-{TRIALS}"
     study = Study(space, folder / "journal.jsonl", f"{data} {SUPERNET_STEPS} {SEARCH_SEED}")
     if len(study.trials) < TRIALS * len(SAMPLERS):
         _, rest = validation(load_data(data, "train"), SEARCH_SEED)

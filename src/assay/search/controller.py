@@ -28,8 +28,8 @@ class Sampler(Protocol):
     def ask(self) -> str:
         """A skeleton to try."""
 
-    def tell(self, skeleton: str, accuracy: float, cost: float) -> None:
-        """What came of it: accuracy in [0, 1], to be high; cost, to be low."""
+    def tell(self, skeleton: str, worth: float, cost: float) -> None:
+        """What came of it, as a trial says it: worth, to be high; cost, to be low."""
 
 
 class Chance:
@@ -45,7 +45,7 @@ class Chance:
         self.asked += 1
         return self.space.skeleton(tuple(draw.randrange(n) for n in self.space.choices))
 
-    def tell(self, skeleton: str, accuracy: float, cost: float) -> None:
+    def tell(self, skeleton: str, worth: float, cost: float) -> None:
         """Chance learns nothing; after a resumption it goes on where it was."""
         self.told += 1
         self.asked = max(self.asked, self.told)
@@ -118,14 +118,14 @@ class Controller:
         with torch.no_grad():
             return self.space.skeleton(self.policy(None, generator).decisions)
 
-    def tell(self, skeleton: str, accuracy: float, cost: float) -> None:
-        """One step of REINFORCE; the cost does not count, as in the paper: it has the ReLUs fixed by scaling."""
+    def tell(self, skeleton: str, worth: float, cost: float) -> None:
+        """One step of REINFORCE; the cost does not count once more: it is in what the skeleton is worth."""
         self.told += 1
         self.asked = max(self.asked, self.told)
         decided = self.policy(self.space.decisions(skeleton), None)
         skips = [d for d, n in zip(decided.decisions, self.space.choices, strict=True) if n == 2]
         share = sum(skips) / len(skips) if skips else self.skip_target
-        reward = accuracy - self.skip_weight * (share - self.skip_target) ** 2
+        reward = worth - self.skip_weight * (share - self.skip_target) ** 2
         self.baseline = reward if self.baseline is None else 0.95 * self.baseline + 0.05 * reward
         loss = -(reward - self.baseline) * decided.log_prob - self.entropy_weight * decided.entropy
         self.optimiser.zero_grad(set_to_none=True)
@@ -135,7 +135,7 @@ class Controller:
 
 
 class Optuna:
-    """Optuna's NSGA-II: accuracy up and cost down at once."""
+    """Optuna's NSGA-II: worth up and cost down at once."""
 
     name = "optuna"
 
@@ -167,17 +167,17 @@ class Optuna:
         self.asked.setdefault(skeleton, []).append(trial)
         return skeleton
 
-    def tell(self, skeleton: str, accuracy: float, cost: float) -> None:
+    def tell(self, skeleton: str, worth: float, cost: float) -> None:
         import optuna
 
         study = self._study()
         if pending := self.asked.get(skeleton):
-            study.tell(pending.pop(0), [accuracy, cost])
+            study.tell(pending.pop(0), [worth, cost])
             return
         distributions = self._distributions()
         params = dict(zip(distributions, self.space.decisions(skeleton), strict=True))
         study.add_trial(
-            optuna.trial.create_trial(params=params, distributions=distributions, values=[accuracy, cost])
+            optuna.trial.create_trial(params=params, distributions=distributions, values=[worth, cost])
         )  # fmt: skip
 
 

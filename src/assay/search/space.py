@@ -33,8 +33,8 @@ class Space:
 
     @property
     def digest(self) -> str:
-        """Names the space: a study of another one is not gone on with."""
-        return hashlib.sha256(f"cnet/1 {self.depth} {OPERATIONS}".encode()).hexdigest()[:16]
+        """Names the space: a study of another one is not gone on with. 2: since max pools have a price."""
+        return hashlib.sha256(f"cnet/2 {self.depth} {OPERATIONS}".encode()).hexdigest()[:16]
 
     def skeleton(self, decisions: tuple[int, ...]) -> str:
         """The encoding of a row of decisions."""

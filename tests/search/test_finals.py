@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -157,8 +158,22 @@ def test_what_fits_into_the_time_is_the_same_for_all(finals: Finals, tmp_path: P
     assert len(held) == MOST and 1 <= begun["epochs"] <= LONGEST and begun["pictures"] == 240
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"budget": 1}', "[]", "\x00"])
+def on_disk(*skeletons: str, budget: int = 2_000) -> str:
+    finalists = [{"skeleton": skeleton, "found_by": "random", "accuracy": 0.5} for skeleton in skeletons]
+    return json.dumps({"budget": budget, "most_macs": 10**8, "epochs": 1, "pictures": 240, "finalists": finalists})
+
+
+NONE_AT_ALL = on_disk(), on_disk("9 0:0 0:00"), on_disk("0 0:0"), on_disk("0 0:0 0:00", budget=0)
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"budget": 1}', "[]", "\x00", *NONE_AT_ALL])
 def test_a_damaged_file_is_a_sentence(finals: Finals, tmp_path: Path, text: str) -> None:
     finals.file.write_text(text)
     with pytest.raises(InputError, match="holds no finals of a search"):
+        finals.held(study(tmp_path), 10.0)
+
+
+def test_finals_of_another_depth_are_a_sentence(finals: Finals, tmp_path: Path) -> None:
+    finals.file.write_text(on_disk("0 0:0 0:00 0:000"))
+    with pytest.raises(InputError, match="of a search of 3 layers"):
         finals.held(study(tmp_path), 10.0)

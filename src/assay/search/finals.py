@@ -23,7 +23,7 @@ import msgspec
 from assay.data import Dataset
 from assay.errors import InputError, ModelError
 from assay.models import clean_accuracy, train
-from assay.models.cnet import RELEASED
+from assay.models.cnet import RELEASED, decode
 from assay.runs import Deadline, Progress, silent, to_json, write_atomically
 from assay.search.from_scratch import Length, length_of, rules, step_seconds, untrained
 from assay.search.scale import Scaled, scale
@@ -66,6 +66,9 @@ class Finalist(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parent: str | None = None
     train_s: float = 0.0
 
+    def __post_init__(self) -> None:
+        decode(self.skeleton)  # ValueError for what is none
+
 
 class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is on disk: how long each is trained, for which budget, and how they did."""
@@ -75,6 +78,10 @@ class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epochs: int
     pictures: int
     finalists: list[Finalist]
+
+    def __post_init__(self) -> None:
+        if not self.finalists or min(self.budget, self.most_macs, self.epochs, self.pictures) < 1:
+            raise ValueError("it has no finalists, or says not how they are trained")
 
     @property
     def ranked(self) -> list[Finalist]:
@@ -122,7 +129,7 @@ class Finals:
             InputError: if the file cannot be read.
         """
         deadline = Deadline.after(max(seconds, 0.0))
-        kept = self._kept() or self._begun(study, seconds, length)
+        kept = self._kept(study.space) or self._begun(study, seconds, length)
         if kept is None:
             return []
         while one := self._next(kept, study.space, deadline, most):
@@ -168,13 +175,16 @@ class Finals:
         """What compares finalists, and what they are trained on."""
         return self.data.halves(min(HELD_OUT / len(self.data), 0.2), self.seed)
 
-    def _kept(self) -> _Kept | None:
+    def _kept(self, space: Space) -> _Kept | None:
         if not self.file.exists():
             return None
         try:
-            return msgspec.json.decode(self.file.read_bytes(), type=_Kept)
+            kept = msgspec.json.decode(self.file.read_bytes(), type=_Kept)
         except (OSError, msgspec.DecodeError) as error:
             raise InputError(f"{self.file} holds no finals of a search: {error}; delete it") from error
+        if any(len(decode(one.skeleton)) != space.depth for one in kept.finalists):
+            raise InputError(f"{self.file} holds no finals of a search of {space.depth} layers; delete it")
+        return kept
 
     def _begun(self, study: Study, seconds: float, length: Length | None) -> _Kept | None:
         candidates = self._candidates(study) if length or seconds > 0 else []

@@ -18,7 +18,7 @@ from assay.search.space import Space
 from assay.search.study import Study, Trial
 from search.bars import bars
 
-SKELETONS = ("0 0:0 0:00", "0 1:0 0:00", "2 2:0 2:00", "0 2:0 0:10", "1 0:0 0:00", "4 0:0 0:00")
+SKELETONS = ("0 0:0 0:00", "0 0:0 0:10", "2 2:0 2:00", "0 2:0 0:10", "2 0:0 0:00", "4 0:0 0:00")
 
 
 def study(folder: Path, depth: int = 3, skeletons: tuple[str, ...] = SKELETONS) -> Study:
@@ -133,10 +133,31 @@ def test_an_interrupted_change_is_the_one_that_is_tried_next(
 
 def test_with_time_left_changes_are_tried_and_with_none_left_no_more(finals: Finals, tmp_path: Path) -> None:
     finals.held(study(tmp_path), 0.0, length=Length(1, 240))
+    allowed = kept(finals) | {"seconds": 20.0}
+    finals.file.write_text(json.dumps(allowed))
     journal = tmp_path / "journal.jsonl"
-    more = finals.held(Study(Space(3), journal, "bars"), 2.0)
+    more = finals.held(Study(Space(3), journal, "bars"), 5.0)
     assert len(more) > MOST
     assert finals.held(Study(Space(3), journal, "bars"), 0.0) == more
+
+
+def test_finals_that_are_gone_on_with_have_the_time_that_was_left(finals: Finals, tmp_path: Path) -> None:
+    finals.held(study(tmp_path), 0.0, length=Length(1, 240))
+    spent = kept(finals) | {"seconds": 100.0}
+    spent["finalists"][0]["train_s"] = 99.999
+    finals.file.write_text(json.dumps(spent))
+    again = Study(Space(3), tmp_path / "journal.jsonl", "bars")
+    assert len(finals.held(again, 600.0)) == MOST
+
+
+def test_skeletons_that_become_the_same_network_are_tried_once(finals: Finals, tmp_path: Path) -> None:
+    same = ("0 0:0 0:00", "0 1:0 0:00", "1 1:0 0:00", "0 0:0 0:01", "2 3:0 0:00", "3 2:0 1:00")
+    made = Study(Space(3), tmp_path / "journal.jsonl", "bars")
+    for i, skeleton in enumerate(same):
+        made.add(Trial(i, "random", skeleton, accuracy=0.4, cost=1.0))
+    held = finals.held(made, 0.0, length=Length(1, 240), most=4)
+    assert [one.skeleton for one in held if not one.parent] in ([same[0], same[4]], [same[4], same[0]])
+    assert len({Space(3).becomes(one.skeleton) for one in held}) == len(held) == 4
 
 
 def test_where_nothing_new_meets_the_budget_the_finals_are_over(
@@ -155,15 +176,16 @@ def test_where_time_is_short_there_are_none(finals: Finals, tmp_path: Path, seco
 def test_what_fits_into_the_time_is_the_same_for_all(finals: Finals, tmp_path: Path) -> None:
     held = finals.held(study(tmp_path), 20.0, most=MOST)
     begun = kept(finals)
-    assert len(held) == MOST and 1 <= begun["epochs"] <= LONGEST and begun["pictures"] == 240
+    assert len(held) == MOST and 1 <= begun["epochs"] <= LONGEST and begun["pictures"] == 240  # a step an epoch
 
 
-def on_disk(*skeletons: str, budget: int = 2_000) -> str:
+def on_disk(*skeletons: str, budget: int = 2_000, subject: str = "bars") -> str:
     finalists = [{"skeleton": skeleton, "found_by": "random", "accuracy": 0.5} for skeleton in skeletons]
-    return json.dumps({"budget": budget, "most_macs": 10**8, "epochs": 1, "pictures": 240, "finalists": finalists})
+    limits = {"budget": budget, "most_macs": 10**8, "epochs": 1, "pictures": 240, "seconds": 9.0}
+    return json.dumps({"subject": f"{Space(3).digest} {subject}", **limits, "finalists": finalists})
 
 
-NONE_AT_ALL = on_disk(), on_disk("9 0:0 0:00"), on_disk("0 0:0"), on_disk("0 0:0 0:00", budget=0)
+NONE_AT_ALL = on_disk(), on_disk("9 0:0 0:00"), on_disk("0 0:"), on_disk("0 0:0 0:00", budget=0)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"budget": 1}', "[]", "\x00", *NONE_AT_ALL])
@@ -173,7 +195,8 @@ def test_a_damaged_file_is_a_sentence(finals: Finals, tmp_path: Path, text: str)
         finals.held(study(tmp_path), 10.0)
 
 
-def test_finals_of_another_depth_are_a_sentence(finals: Finals, tmp_path: Path) -> None:
-    finals.file.write_text(on_disk("0 0:0 0:00 0:000"))
-    with pytest.raises(InputError, match="of a search of 3 layers"):
+@pytest.mark.parametrize("text", [on_disk("0 0:0 0:00 0:000"), on_disk("0 0:0 0:00", subject="other pictures")])
+def test_finals_of_another_search_are_a_sentence(finals: Finals, tmp_path: Path, text: str) -> None:
+    finals.file.write_text(text)
+    with pytest.raises(InputError, match="the finals of another search"):
         finals.held(study(tmp_path), 10.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from assay.errors import BudgetError, InputError
 from assay.integer import load as load_network
 from assay.models import clean_accuracy, load
-from assay.search import count, searching
+from assay.search import count, finals, searching
 from assay.search.frontier import read_frontier
 from assay.search.searching import SearchSettings, search
 from search.bars import bars
@@ -33,6 +34,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(searching, "SUPERNET_STEPS", 5)
     monkeypatch.setattr(searching, "measured", lambda network, pictures: None)
     monkeypatch.setattr(searching, "predicted", lambda network: None)
+    monkeypatch.setattr(finals, "ATTEMPTS", 0)  # finals change nothing: they would take all their time
     searching._validation.cache_clear()
     searching._loaded.cache_clear()
 
@@ -41,7 +43,8 @@ def one() -> Executor:
     return ThreadPoolExecutor(1)
 
 
-SETTINGS = SearchSettings((1_500, 3_000), seconds=60, trials=2, epochs=4, depth=3, seed=1)
+EPOCHS = 16
+SETTINGS = SearchSettings((1_500, 3_000), seconds=60, trials=2, epochs=EPOCHS, depth=3, seed=1)
 
 
 def test_a_search_gives_networks_within_their_budgets_that_open_again(pictures: Path, tmp_path: Path) -> None:
@@ -50,7 +53,7 @@ def test_a_search_gives_networks_within_their_budgets_that_open_again(pictures: 
     for point in found.frontier.points:
         model = load(tmp_path / point.model)
         assert count(model.network, (1, 16, 16)).relus == point.relus <= point.budget
-        assert len(point.history) == point.epochs == 4
+        assert len(point.history) == point.epochs == EPOCHS
         assert load_network(tmp_path / str(point.network)).input_shape == (1, 16, 16)
     best = load(found.best)
     assert count(best.network, (1, 16, 16)).relus == found.point.relus
@@ -99,6 +102,36 @@ def test_an_interrupted_search_goes_on_and_ends_as_one_that_was_not(
     for a, b in zip(again.frontier.points, whole.frontier.points, strict=True):
         assert (a.accuracy, a.arguments) == (b.accuracy, b.arguments)
         assert [e["loss"] for e in a.history] == [e["loss"] for e in b.history]
+
+
+def test_finals_are_over_once_a_network_was_begun_by_them(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search(str(pictures), SETTINGS, tmp_path, one)
+    more = replace(SETTINGS, budgets=(*SETTINGS.budgets, 2_000))
+    allowed: list[float] = []
+    real = finals.Finals.held
+
+    def held(self: finals.Finals, study: object, seconds: float, **more: object) -> object:
+        allowed.append(seconds)
+        return real(self, study, seconds, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(finals.Finals, "held", held)
+    search(str(pictures), more, tmp_path, one)
+    assert allowed == [0.0]
+
+
+def test_a_folder_is_the_same_however_it_is_written(pictures: Path, tmp_path: Path) -> None:
+    first = search(str(pictures), SETTINGS, tmp_path, one)
+    other = f"{pictures.parent}/./{pictures.name}"
+    assert search(other, SETTINGS, tmp_path, one).frontier == first.frontier
+
+
+def test_a_damaged_plan_is_a_sentence(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "budget-1500").mkdir()
+    (tmp_path / "budget-1500" / searching.PLAN).write_text('{"skeleton": 3}')
+    with pytest.raises(InputError, match="is no plan of a training"):
+        search(str(pictures), SETTINGS, tmp_path, one)
 
 
 def test_a_search_without_a_number_of_epochs_ends_in_time(pictures: Path, tmp_path: Path) -> None:

@@ -127,6 +127,7 @@ def trained(settings: dict[str, Any]) -> dict[str, Any]:
     return {
         "clean": [accuracy.hits, accuracy.n],
         "relus": counted.relus,
+        "maxima": counted.total("maxima"),
         "macs": counted.macs,
         "squares": counted.total("squares"),
         "parameters": counted.parameters,
@@ -226,15 +227,20 @@ def _row(key: Key, found: Found, timed: Timed) -> Row:
         ours = [k for k in found if k[0] in OURS and k[2:] == key[2:]]
         fast = [k for k in ours if timed.get(k[:2], math.inf) <= (row["online_s"] or 0)]
         enough = [k for k in ours if _accuracy(found[k]) >= row["accuracy"]]
-        sizes = [next(iter(found[k].values()))["relus"] for k in enough]
+        sizes = [_comparisons(next(iter(found[k].values()))) for k in enough]
         seconds = [timed[k[:2]] for k in enough if k[:2] in timed]
         row["accuracy_lead_by_points"] = _lead(found[key], [found[k] for k in ours if k[1] == budget])
         row["no_slower_lead_by_points"] = _lead(found[key], [found[k] for k in fast])
-        row["relus_ratio"] = first["relus"] / min(sizes) if sizes else None
+        row["relus_ratio"] = _comparisons(first) / min(sizes) if sizes else None
         row["online_ratio"] = row["online_s"] / min(seconds) if seconds and row["online_s"] else None
     if name in LINEARISED and (narrowed := found.get((name.partition("-")[0], *key[1:]))):
         row["over_narrowed_by_points"] = _lead(narrowed, [found[key]])
     return row
+
+
+def _comparisons(result: dict[str, Any]) -> int:
+    """ReLUs, and what max pools compare, which older results do not say: none of them has any."""
+    return int(result["relus"] + result.get("maxima", 0))
 
 
 def _accuracy(by_seed: dict[int, dict[str, Any]]) -> float:
@@ -299,14 +305,12 @@ CRYPTONAS = Table(
 
 def _brief_jobs(quick: bool) -> list[Job]:
     """Those of the whole table that are of ours and of networks at their usual width, and the timing of all."""
-    return [job for job in jobs(quick) if job.function is timed_in_turn or _in_brief(job.settings)]
-
-
-def _in_brief(settings: dict[str, Any]) -> bool:
-    wanted = msgspec.convert(settings, Wanted)
-    ours = wanted.network in OURS and wanted.network not in AS_TRAINED
-    usual = not wanted.budget and wanted.network in WHOLE
-    return (ours or usual) and wanted.optimiser == "sgd"
+    every = EPOCHS, 0  # pictures
+    alike = [w for w in _wanted(quick) if quick or (w.epochs, w.pictures, w.optimiser) == (*every, "sgd")]
+    ours = [w for w in alike if w.network in OURS and w.network not in AS_TRAINED]
+    usual = [w for w in alike if w.network in WHOLE and not w.budget]
+    together = [job for job in jobs(quick) if job.function is timed_in_turn]
+    return [Job(trained, msgspec.to_builtins(w)) for w in (*usual, *ours)] + together
 
 
 def brief_rows(results: Results) -> list[Row]:

@@ -10,7 +10,6 @@ from assay.data import load as load_data
 from assay.errors import InputError
 from assay.models import recipe
 from assay.models.cnet import RELEASED
-from assay.runs import NO_HURRY
 from assay.search import count_architecture
 from assay.search.controller import SAMPLERS
 from assay.search.finals import Finals
@@ -94,7 +93,7 @@ def searched_skeleton(data: str) -> str:
     if len(study.trials) < TRIALS * len(SAMPLERS):
         _, rest = validation(load_data(data, "train"), SEARCH_SEED)
         supernet, file = build_supernet(space, rest, SEARCH_SEED), folder / "supernet.pt"
-        train_supernet(supernet, space, rest, SUPERNET_STEPS, SEARCH_SEED, file, NO_HURRY, recipe(data)[1].augment)
+        train_supernet(supernet, space, rest, SUPERNET_STEPS, SEARCH_SEED, file, kind=recipe(data)[1].augment)
         common = {"data": data, "depth": space.depth, "supernet": str(file), "seed": SEARCH_SEED}
         trying = Trying(try_skeleton, lambda skeleton: {**common, "skeleton": skeleton})
         samplers = [make(space, SEARCH_SEED) for make in SAMPLERS.values()]

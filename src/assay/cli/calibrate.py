@@ -26,12 +26,13 @@ def calibrate(*, common: Common = COMMON) -> Outcome:
     for unit, seconds in found.rates.items():
         table.add_row(unit, f"{1e6 * seconds:.4g}")
     if load is not None and load > QUIET:
-        table.caption = (
-            f"something else ran here (load {load:.2f} before): its time is in these; measure again when not"
-        )
+        table.caption = f"the machine was busy the minute before (load {load:.2f}); if it still is, measure again"
     return Outcome(document, table)
 
 
 def _load() -> float | None:
     """Of the minute before, in processes that wanted to run; None where the system does not say."""
-    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+    try:
+        return round(os.getloadavg()[0], 2)
+    except (AttributeError, OSError):
+        return None

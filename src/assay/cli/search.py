@@ -66,7 +66,7 @@ def search(
 
     common.use_threads()
     settings = SearchSettings(
-        budgets=tuple(parse_count("--budget", text) for text in budget),
+        budgets=tuple(dict.fromkeys(parse_count("--budget", text) for text in budget)),
         seconds=_seconds(hours, minutes),
         depth=depth,
         trials=trials,
@@ -141,15 +141,15 @@ def _document(found: Found, out: Path) -> dict[str, Any]:
 
 
 def _samplers(found: Found) -> dict[str, dict[str, Any]]:
-    """The best and the mean of each at equal trials, random search among them."""
+    """What the best of each is worth, and the mean, at equal trials, random search among them."""
     report = {}
     for name in dict.fromkeys(trial.sampler for trial in found.study.trials):
         trials, best = found.study.of(name), found.study.best(name)
-        accuracies = [trial.accuracy or 0.0 for trial in trials]
+        worths = [trial.worth for trial in trials]
         report[name] = {
             "trials": len(trials),
-            "best": best.accuracy if best else None,
-            "mean": sum(accuracies) / len(accuracies) if accuracies else None,
+            "best": best.worth if best else None,
+            "mean": sum(worths) / len(worths) if worths else None,
             "skeleton": best.skeleton if best else None,
         }
     return report
@@ -171,7 +171,9 @@ def _shown(found: Found) -> Group:
         online = "–" if p.measured is None else f"{p.measured['online_s']:.3g}"
         points.add_row(f"{p.budget:,}", f"{p.relus:,}", escape(accuracy), integer, online, p.found_by, escape(p.model))
     points.caption = found.frontier.caveat
-    samplers = Table("sampler", "trials", "best", "mean", title="skeletons with shared weights, validation accuracy")
+    samplers = Table(
+        "sampler", "trials", "best", "mean", title="accuracy with shared weights, less what max pools cost"
+    )
     for name, said in _samplers(found).items():
         rates = ["–" if said[key] is None else f"{100 * said[key]:.1f} %" for key in ("best", "mean")]
         samplers.add_row(name, str(said["trials"]), *rates)

@@ -142,15 +142,18 @@ class Optuna:
     def __init__(self, space: Space, seed: int) -> None:
         self.space, self.seed = space, seed
         self.asked: dict[str, list[optuna.Trial]] = {}
+        self.known: list[optuna.trial.FrozenTrial] = []
         self.study: optuna.Study | None = None
 
-    def _study(self, told: int = 0) -> optuna.Study:
+    def _study(self) -> optuna.Study:
+        """Made when it is first asked: of another seed than the study was that it goes on with, or it asks the same."""
         if self.study is None:
             import optuna
 
             optuna.logging.set_verbosity(optuna.logging.WARNING)
-            sampler = optuna.samplers.NSGAIISampler(population_size=12, seed=self.seed + told)
+            sampler = optuna.samplers.NSGAIISampler(population_size=12, seed=self.seed + len(self.known))
             self.study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+            self.study.add_trials(self.known)
         return self.study
 
     def _distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
@@ -170,15 +173,16 @@ class Optuna:
     def tell(self, skeleton: str, worth: float, cost: float) -> None:
         import optuna
 
-        study = self._study()
         if pending := self.asked.get(skeleton):
-            study.tell(pending.pop(0), [worth, cost])
+            self._study().tell(pending.pop(0), [worth, cost])
             return
         distributions = self._distributions()
         params = dict(zip(distributions, self.space.decisions(skeleton), strict=True))
-        study.add_trial(
-            optuna.trial.create_trial(params=params, distributions=distributions, values=[worth, cost])
-        )  # fmt: skip
+        known = optuna.trial.create_trial(params=params, distributions=distributions, values=[worth, cost])
+        if self.study is None:
+            self.known.append(known)
+        else:
+            self.study.add_trial(known)
 
 
 SAMPLERS = {"controller": Controller, "optuna": Optuna, "random": Chance}

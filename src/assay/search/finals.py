@@ -41,8 +41,8 @@ PARENTS = 3
 ATTEMPTS = 200
 """At a change that is new and meets the budget."""
 
-LONGEST = 2
-"""Epochs of a finalist's training: more time is for more finalists."""
+LONGEST = 350
+"""Steps of a finalist's training, two epochs of CIFAR-10: more time is for more finalists."""
 
 FEWEST_STEPS = 20
 """Of a finalist's training: after fewer, accuracies say less than those with shared weights."""
@@ -56,7 +56,7 @@ class Finalist(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         accuracy: on held-out pictures, None before it was trained.
-        parent: the skeleton that it was changed from, if it is no trial.
+        parent: the skeleton that it was changed from, if it is a change.
         train_s: seconds of its training.
     """
 
@@ -71,8 +71,10 @@ class Finalist(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is on disk: how long each is trained, for which budget, and how they did."""
+    """What is on disk: whose finals, how long all and each may take, for which budget, and how they did."""
 
+    subject: str
+    seconds: float
     budget: int
     most_macs: int
     epochs: int
@@ -81,7 +83,7 @@ class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if not self.finalists or min(self.budget, self.most_macs, self.epochs, self.pictures) < 1:
-            raise ValueError("it has no finalists, or says not how they are trained")
+            raise ValueError("it has no finalists, or does not say how they are trained")
 
     @property
     def ranked(self) -> list[Finalist]:
@@ -121,15 +123,21 @@ class Finals:
         """The finalists, most accurate first; none if `seconds` are too few.
 
         Args:
+            seconds: for all of it; gone on with, at most what was left.
             length: of each training, whatever it takes; by default what fits into `seconds`, and no more than `LONGEST`
-                epochs.
+                steps.
             most: finalists in all, whatever that takes; by default changes are tried while another fits into `seconds`.
 
         Raises:
-            InputError: if the file cannot be read.
+            InputError: if the file cannot be read, or is of another study.
         """
         deadline = Deadline.after(max(seconds, 0.0))
-        kept = self._kept(study.space) or self._begun(study, seconds, length)
+        kept = self._kept(study)
+        if kept is not None:
+            left = kept.seconds - sum(one.train_s for one in kept.finalists)
+            deadline = Deadline.after(max(min(seconds, left), 0.0))
+        else:
+            kept = self._begun(study, seconds, length)
         if kept is None:
             return []
         while one := self._next(kept, study.space, deadline, most):
@@ -144,13 +152,13 @@ class Finals:
         return untried or (self._changed(kept, space) if more else None)
 
     def _changed(self, kept: _Kept, space: Space) -> Finalist | None:
-        """One of the best with another decision, none that was tried or that does not meet the budget."""
+        """One of the best with another decision; no network that was tried or that does not meet the budget."""
         draw = random.Random(f"{self.seed} {len(kept.finalists)}")
-        tried = {space.settled(one.skeleton) for one in kept.finalists}
+        tried = {space.becomes(one.skeleton) for one in kept.finalists}
         for _ in range(ATTEMPTS):
             parent = draw.choice(kept.ranked[:PARENTS])
             skeleton = space.changed(parent.skeleton, draw)
-            if skeleton not in tried and self._scaled(skeleton, kept.budget, kept.most_macs):
+            if space.becomes(skeleton) not in tried and self._scaled(skeleton, kept.budget, kept.most_macs):
                 return Finalist(skeleton, EVOLUTION, parent=parent.skeleton)
         return None
 
@@ -175,15 +183,15 @@ class Finals:
         """What compares finalists, and what they are trained on."""
         return self.data.halves(min(HELD_OUT / len(self.data), 0.2), self.seed)
 
-    def _kept(self, space: Space) -> _Kept | None:
+    def _kept(self, study: Study) -> _Kept | None:
         if not self.file.exists():
             return None
         try:
             kept = msgspec.json.decode(self.file.read_bytes(), type=_Kept)
         except (OSError, msgspec.DecodeError) as error:
             raise InputError(f"{self.file} holds no finals of a search: {error}; delete it") from error
-        if any(len(decode(one.skeleton)) != space.depth for one in kept.finalists):
-            raise InputError(f"{self.file} holds no finals of a search of {space.depth} layers; delete it")
+        if kept.subject != _subject(study) or any(len(decode(f.skeleton)) != study.space.depth for f in kept.finalists):
+            raise InputError(f"{self.file} holds the finals of another search; choose another folder")
         return kept
 
     def _begun(self, study: Study, seconds: float, length: Length | None) -> _Kept | None:
@@ -194,7 +202,8 @@ class Finals:
         if length is None:
             return None
         finalists = [one for one, _ in candidates]
-        return _Kept(self.budget, self.most_macs, length.epochs, length.pictures, finalists)
+        limits = (self.budget, self.most_macs, length.epochs, length.pictures)
+        return _Kept(_subject(study), seconds, *limits, finalists)
 
     def _candidates(self, study: Study) -> list[tuple[Finalist, Scaled]]:
         """The published skeleton and the best trials, without those that do not meet the budget."""
@@ -203,10 +212,11 @@ class Finals:
         found += [Finalist(trial.skeleton, trial.sampler) for trial in study.ranked()]
         candidates: dict[str, tuple[Finalist, Scaled]] = {}
         for one in found:
-            if one.skeleton in candidates or len(candidates) == MOST + len(published):
+            network = study.space.becomes(one.skeleton)
+            if network in candidates or len(candidates) == MOST + len(published):
                 continue
             if scaled := self._scaled(one.skeleton, self.budget, self.most_macs):
-                candidates[one.skeleton] = one, scaled
+                candidates[network] = one, scaled
         return list(candidates.values())
 
     def _scaled(self, skeleton: str, budget: int, most_macs: int) -> Scaled | None:
@@ -220,7 +230,8 @@ class Finals:
         begun, (_, data) = time.monotonic(), self._parts
         step_s = sum(step_seconds(one, data, self.seed) for one in networks)
         steps = (seconds - (time.monotonic() - begun)) / step_s
-        if steps < FEWEST_STEPS:
-            return None
-        fits = length_of(steps, data, self.seed)
-        return Length(min(fits.epochs, LONGEST), fits.pictures)
+        return length_of(min(steps, LONGEST), data, self.seed) if steps >= FEWEST_STEPS else None
+
+
+def _subject(study: Study) -> str:
+    return f"{study.space.digest} {study.subject}"

@@ -27,11 +27,12 @@ class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         model, network: the model file and the integer network, beside the frontier's own file.
         accuracy: on test pictures, with its 95 % interval; `integer_accuracy` is that of the integer network.
         architecture, arguments: what builds the network.
-        found_by: the sampler that found its skeleton.
+        found_by: what found its skeleton: a sampler, `published`, or `evolution`.
         cut_short: whether time ran out before the last planned epoch.
         predicted: cost on the private engine, by its cost model; None where there is none.
         measured: the same, timed on this machine; None where it was not.
         history: one object an epoch.
+        maxima: comparisons of max pools, which take of a budget as ReLUs do.
     """
 
     budget: int
@@ -55,21 +56,27 @@ class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     predicted: dict[str, Any] | None
     measured: dict[str, Any] | None
     history: list[dict[str, float]]
+    maxima: int = 0
+
+    @property
+    def comparisons(self) -> int:
+        """What the network takes of a budget."""
+        return self.relus + self.maxima
 
 
 class Frontier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All points so far, fewest ReLUs first."""
+    """All points so far, fewest comparisons first."""
 
     caveat: str
     points: list[Point]
 
     def best(self, budgets: Sequence[int]) -> Point:
-        """The most accurate point of these budgets, the one with fewer ReLUs of equal ones."""
-        return max((p for p in self.points if p.budget in budgets), key=lambda p: (p.accuracy, -p.relus))
+        """The most accurate point of these budgets, the one with fewer comparisons of equal ones."""
+        return max((p for p in self.points if p.budget in budgets), key=lambda p: (p.accuracy, -p.comparisons))
 
     def dominated(self, point: Point) -> bool:
-        """Whether another has no more ReLUs and is more accurate."""
-        return any(p.relus <= point.relus and p.accuracy > point.accuracy for p in self.points)
+        """Whether another compares no more and is more accurate."""
+        return any(p.comparisons <= point.comparisons and p.accuracy > point.accuracy for p in self.points)
 
 
 def read_frontier(folder: Path, data: str) -> Frontier:
@@ -91,7 +98,7 @@ def add_point(folder: Path, point: Point) -> Frontier:
     """Put a point in, in the place of one of the same budget, data and seed; writes JSON, table and figure."""
     old = read_frontier(folder, point.data)
     others = [p for p in old.points if (p.budget, p.data, p.seed) != (point.budget, point.data, point.seed)]
-    found = Frontier(old.caveat, sorted([*others, point], key=lambda p: (p.relus, -p.accuracy)))
+    found = Frontier(old.caveat, sorted([*others, point], key=lambda p: (p.comparisons, -p.accuracy)))
     write_atomically(folder / "frontier.json", to_json(found))
     write_atomically(folder / "frontier.md", table(found).encode())
     write_atomically(folder / "frontier.svg", figure(found).encode())
@@ -108,7 +115,7 @@ def table(frontier: Frontier) -> str:
     """Markdown, a row a point; a dominated one is marked."""
     rows = [f"| {' | '.join(_row(frontier, point))} |" for point in frontier.points]
     head = f"| {' | '.join(_COLUMNS)} |\n|{'---|' * len(_COLUMNS)}"
-    notes = [frontier.caveat, "† another point has no more ReLUs and is more accurate."]
+    notes = [frontier.caveat, "† another point compares no more (ReLUs and max pools) and is more accurate."]
     return f"{head}\n" + "\n".join(rows) + "\n\n" + " ".join(note for note in notes if note) + "\n"
 
 
@@ -118,7 +125,7 @@ def _row(frontier: Frontier, point: Point) -> list[str]:
     integer = "–" if point.integer_accuracy is None else f"{100 * point.integer_accuracy:.1f} %"
     return [
         f"{point.budget:,}",
-        f"{point.relus:,}",
+        f"{point.relus:,}" + (f" + {point.maxima:,} of max pools" if point.maxima else ""),
         f"{100 * point.accuracy:.1f} % [{100 * low:.1f}, {100 * high:.1f}]{mark}",
         integer,
         f"{point.macs:,}",
@@ -136,23 +143,29 @@ def _online(cost: dict[str, Any] | None) -> str:
 
 
 def figure(frontier: Frontier) -> str:
-    """Accuracy against ReLUs and, where there are any, against seconds online; as one SVG file."""
+    """Accuracy against ReLUs, comparisons of max pools included, and against seconds online where they are known."""
     from matplotlib.figure import Figure
 
     from assay.report.palette import LIGHT
     from assay.report.svg import standalone, style, to_svg
 
-    timed = [(p, cost["online_s"]) for p in frontier.points if (cost := p.measured or p.predicted)]
+    timed = [(p, s) for p in frontier.points if (s := _seconds(p)) is not None]
     with style():
         drawn = Figure((6.8, 3.0), layout="constrained")
         axes = drawn.subplots(1, 2 if timed else 1, squeeze=False)[0]
-        _scatter(axes[0], [(p.relus, p) for p in frontier.points], "ReLUs", frontier, LIGHT)
+        _scatter(axes[0], [(p.comparisons, p) for p in frontier.points], "ReLUs", frontier, LIGHT)
         axes[0].set_xscale("log")
         if timed:
             _scatter(axes[1], [(s, p) for p, s in timed], "seconds online", frontier, LIGHT)
         if frontier.caveat:
             drawn.supxlabel(frontier.caveat, fontsize=9)
         return standalone(to_svg(drawn))
+
+
+def _seconds(point: Point) -> float | None:
+    """Online, as measured, or as predicted where this machine is calibrated."""
+    seconds: float | None = (point.measured or point.predicted or {}).get("online_s")
+    return seconds
 
 
 def _scatter(

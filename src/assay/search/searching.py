@@ -53,7 +53,7 @@ TIMING_S = 20.0
 """Seconds that two processes may take to start, prepare and answer; with less left, a network is not timed."""
 
 STATED = {"width": 8, "stem": 2}
-"""The size at which a skeleton is counted; the share of its comparisons is the same at any."""
+"""The size at which the comparisons of a skeleton are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +126,7 @@ def search(
     """
     begun = time.monotonic()
     training, test, clean = _parts(data)
+    data = training.name  # however a folder was written
     _check_budgets(settings, training)
     space = Space(settings.depth)
     subject = f"{data} {training.image_shape} seed {settings.seed}"
@@ -140,7 +141,8 @@ def search(
     held = Finals(training, min(settings.budgets), settings.most_macs, settings.seed, out / "finals.json")
     missing = _missing(settings, out, data)
     overhead = settings.seconds * (SUPERNET_SHARE + TRIALS_SHARE + FINALS_SHARE)
-    finals = held.held(study, overhead - (time.monotonic() - begun) if missing else 0.0, progress=progress)
+    over = not missing or any(out.glob(f"budget-*/{PLAN}"))  # a network was begun by what they came to
+    finals = held.held(study, 0.0 if over else overhead - (time.monotonic() - begun), progress=progress)
     searched = time.monotonic() - begun
     order = [(one.skeleton, one.found_by) for one in finals] + [(t.skeleton, t.sampler) for t in study.ranked()]
     _points(missing, training, test, clean, order, settings, out, begun, progress)
@@ -182,11 +184,10 @@ def _supernet(space: Space, training: Dataset, settings: SearchSettings, out: Pa
         return file
     _, rest = validation(training, settings.seed)
     supernet = build_supernet(space, rest, settings.seed)
-    deadline = Deadline.after(settings.seconds * SUPERNET_SHARE)
     kind = recipe(training.name)[1].augment
     progress("supernet", 0, SUPERNET_STEPS, "")
     steps = train_supernet(
-        supernet, space, rest, SUPERNET_STEPS, settings.seed, file, deadline, kind,
+        supernet, space, rest, SUPERNET_STEPS, settings.seed, file, settings.seconds * SUPERNET_SHARE, kind,
         lambda step, of: progress("supernet", step, of, ""),
     )  # fmt: skip
     write_atomically(done, str(steps).encode())
@@ -221,6 +222,9 @@ _loaded = lru_cache(maxsize=1)(load_supernet)
 
 _Skeleton = tuple[str, str]
 """One that may be trained for a budget, and who found it."""
+
+
+PLAN = "plan.json"
 
 
 class _Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -275,8 +279,8 @@ class _Maker:
 
     def make(self, budget: int) -> tuple[Model, _Plan, list[Epoch], bool, float]:
         """The trained network, its plan and epochs, whether time ran out, and the seconds of this call."""
-        file, started = self.folder / "plan.json", time.monotonic()
-        plan = msgspec.json.decode(file.read_bytes(), type=_Plan) if file.exists() else self._planned(budget)
+        file, started = self.folder / PLAN, time.monotonic()
+        plan = _read_plan(file) if file.exists() else self._planned(budget)
         write_atomically(file, to_json(plan))
         model = untrained(plan.architecture, plan.arguments, self.training, self.settings.seed)
         settings, pictures = rules(self.training, plan.epochs, self.settings.seed), self.training.take(plan.pictures)
@@ -320,6 +324,13 @@ class _Maker:
             except InputError as error:
                 last = error
         raise last or InputError("no skeleton was tried")
+
+
+def _read_plan(file: Path) -> _Plan:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=_Plan)
+    except msgspec.DecodeError as error:
+        raise InputError(f"{file} is no plan of a training: {error}; delete {file.parent}") from error
 
 
 class _TimeUp(Exception):
@@ -379,4 +390,5 @@ def _measured(
         predicted=foretold,
         measured=timed,
         history=[{k: float(v) for k, v in asdict(epoch).items()} for epoch in history],
+        maxima=counted.total("maxima"),
     )

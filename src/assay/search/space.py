@@ -13,6 +13,9 @@ from assay.models.cnet import OPERATIONS, Layer, decode, encode
 
 MOST_DEPTH = 24
 
+DENSE = {1: 0, 3: 2}
+"""What a separable convolution of the supernet is in the final networks."""
+
 
 @dataclass(frozen=True, slots=True)
 class Space:
@@ -56,12 +59,16 @@ class Space:
             raise ValueError(f"{skeleton!r} is no skeleton of {self.depth} layers of this space")
         return decided
 
-    def settled(self, skeleton: str) -> str:
-        """The one encoding of a skeleton of this depth: published ones have skip bits that say nothing."""
-        return self.skeleton(_decided(skeleton))
+    def becomes(self, skeleton: str) -> str:
+        """One encoding for all skeletons that become the same network.
+
+        A separable convolution is dense there, and the published skeletons have skip bits that say nothing.
+        """
+        layers = [Layer(DENSE.get(layer.operation, layer.operation), layer.skips) for layer in decode(skeleton)]
+        return self.skeleton(_decided(encode(tuple(layers))))
 
     def changed(self, skeleton: str, draw: random.Random) -> str:
-        """The settled skeleton with one decision, drawn evenly, that says something else."""
+        """The skeleton with one decision, drawn evenly, that says something else."""
         row = list(_decided(skeleton))
         at = draw.randrange(len(row))
         row[at] = (row[at] + draw.randrange(1, self.choices[at])) % self.choices[at]

@@ -87,7 +87,7 @@ class Study:
             raise InputError(f"{self.journal} is no journal of a search: {error}; choose another folder") from error
         if found != head:
             what = "search space" if found.space != head.space else "data, seed or supernet"
-            raise InputError(f"{self.journal} is a study of another {what}; choose another folder, or delete it")
+            raise InputError(f"{self.journal} is a study of another {what}; choose another folder")
         if lines[-1]:
             self.journal.write_bytes(b"\n".join(lines[:-1]) + b"\n")
 
@@ -162,7 +162,7 @@ def _begun(study: Study, sampler: Sampler) -> list[Trial]:
 
 def _note(study: Study) -> str:
     best = study.best()
-    return f"best {100 * (best.accuracy or 0.0):.1f} % by {best.sampler}" if best else ""
+    return f"best {100 * best.worth:.1f} % by {best.sampler}" if best else ""
 
 
 def _round(study: Study, sampler: Sampler, count: int, trying: Trying, pool: _Pool) -> None:

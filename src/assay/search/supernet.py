@@ -7,7 +7,7 @@ Each training step draws one skeleton evenly, so that no sampler is favoured whe
 from __future__ import annotations
 
 import random
-from math import isfinite
+import time
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ from assay.data import Dataset
 from assay.errors import InputError
 from assay.models.cnet import GROWTH, decode, stage_of
 from assay.models.training import Augment, augment, seeded
-from assay.runs import Deadline, write_atomically
+from assay.runs import write_atomically
 from assay.search.space import Space
 
 Shape = tuple[int, int, int]
@@ -26,6 +26,10 @@ Shape = tuple[int, int, int]
 BATCH = 128
 KEPT_EVERY = 50
 """Steps between checkpoints."""
+
+BEHIND = 0.02
+"""Share of the time that the first steps, which are slow, may lose before the rate follows the clock: where all steps
+are done in time, the same seed gives the same weights."""
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
@@ -121,35 +125,45 @@ def train_supernet(
     steps: int,
     seed: int,
     checkpoint: Path,
-    deadline: Deadline,
+    seconds: float | None = None,
     kind: Augment = "none",
     tick: object = None,
 ) -> int:
-    """Train in place, by SGD with a rate that falls to the last step or the deadline, whichever comes first.
+    """Train in place, by SGD with a rate that falls to the last step or with the time, whichever ends first.
 
     Goes on from the checkpoint. Returns the steps done.
+
+    Args:
+        seconds: for all of it, what was spent before an interruption included.
 
     Raises:
         InputError: if the checkpoint is of another supernet.
     """
     optimiser = torch.optim.SGD(supernet.parameters(), 0.05, momentum=0.9, weight_decay=2e-4, nesterov=True)
-    done = _take_up(checkpoint, supernet, optimiser)
+    done, spent = _take_up(checkpoint, supernet, optimiser)
+    begun = time.monotonic() - spent
     x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)
     supernet.train().to(memory_format=torch.channels_last)
-    whole = deadline.left
-    while done < steps and not deadline.passed:
-        left = min(1 - done / steps, deadline.left / whole if isfinite(whole) else 1.0)
+    while done < steps and (left := _left(done / steps, time.monotonic() - begun, seconds)) > 0:
         for group in optimiser.param_groups:
             group["lr"] = 0.05 * left + 1e-4
         _step(supernet, space, x, y, optimiser, seed * 1_000_003 + done, kind)
         done += 1
         if done % KEPT_EVERY == 0 or done == steps:
-            keep(checkpoint, supernet, optimiser, done)
+            keep(checkpoint, supernet, optimiser, done, time.monotonic() - begun)
             if callable(tick):
                 tick(done, steps)
-    keep(checkpoint, supernet, optimiser, done)
+    keep(checkpoint, supernet, optimiser, done, time.monotonic() - begun)
     supernet.eval()
     return done
+
+
+def _left(done: float, spent: float, seconds: float | None) -> float:
+    """Share of the training that is still to come: by its steps, unless time runs out before them."""
+    if seconds is None:
+        return 1 - done
+    by_time = 1 - spent / seconds
+    return 0.0 if by_time <= 0 else min(1 - done, by_time + BEHIND)
 
 
 def _step(
@@ -167,24 +181,26 @@ def _step(
     optimiser.step()
 
 
-def keep(path: Path, supernet: Supernet, optimiser: torch.optim.Optimizer, done: int) -> None:
-    """Write weights and state; the old file stays until the new one is whole."""
+def keep(path: Path, supernet: Supernet, optimiser: torch.optim.Optimizer, done: int, spent: float = 0.0) -> None:
+    """Write weights and state, with the seconds that they took; the old file stays until the new one is whole."""
     import io
 
     blob = io.BytesIO()
-    torch.save({"supernet": supernet.state_dict(), "optimiser": optimiser.state_dict(), "done": done}, blob)
+    state = {"supernet": supernet.state_dict(), "optimiser": optimiser.state_dict(), "done": done, "spent": spent}
+    torch.save(state, blob)
     write_atomically(path, blob.getvalue())
 
 
-def _take_up(path: Path, supernet: Supernet, optimiser: torch.optim.Optimizer | None) -> int:
+def _take_up(path: Path, supernet: Supernet, optimiser: torch.optim.Optimizer | None) -> tuple[int, float]:
+    """Steps done, and the seconds they took."""
     if not path.exists():
-        return 0
+        return 0, 0.0
     try:
         state = torch.load(path, weights_only=True)
         supernet.load_state_dict(state["supernet"])
         if optimiser is not None:
             optimiser.load_state_dict(state["optimiser"])
-        return int(state["done"])
+        return int(state["done"]), float(state["spent"])
     except (RuntimeError, LookupError, TypeError, ValueError, AttributeError, OSError, EOFError) as error:
         raise InputError(f"{path} is no checkpoint of this supernet; delete it or choose another folder") from error
 

@@ -36,7 +36,7 @@ from assay.search.space import Space
 from assay.search.study import Study, Trying, run_study
 from assay.search.supernet import build_supernet, load_supernet, skeleton_accuracy, train_supernet
 
-SUPERNET_SHARE, TRIALS_SHARE, FINALS_SHARE = 0.12, 0.04, 0.06
+SUPERNET_SHARE, TRIALS_SHARE, FINALS_SHARE = 0.08, 0.04, 0.1
 """Of the time: the overhead of searching. The rest trains and measures, with reserves: some of it is left over."""
 
 MEASURING_S, MEASURING_SHARE = 40.0, 0.2

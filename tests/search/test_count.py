@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from assay.errors import ModelError
+from assay.models import ARCHITECTURES
 from assay.models.channel_relu import ChannelReLU
 from assay.search import count, count_architecture
 
@@ -98,3 +102,93 @@ def test_a_partly_rectified_tensor_is_that_of_its_definition() -> None:
             expected = x.clone()
             expected[:, start:stop] = expected[:, start:stop].clamp(min=0)
             assert torch.equal(ChannelReLU(start, stop)(x), expected)
+
+
+class Applied(nn.Module):
+    """A function of the picture, and no weights."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+N = 4 * 8 * 8
+ROWS = torch.arange(4.0).view(4, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("function", "relus", "maxima", "others"),
+    [
+        (nn.Threshold(0, 0), N, 0, ()),
+        (nn.Threshold(0.1, 20), 0, 0, ("threshold",)),
+        (lambda x: x.clamp(min=0), N, 0, ()),
+        (lambda x: x.clamp(0, 6), 0, 0, ("clamp",)),
+        (lambda x: x.clamp(min=ROWS), 0, 0, ("clamp",)),
+        (lambda x: x.clamp_max(0), 0, 0, ("clamp_max",)),
+        (nn.MaxPool2d(2), 0, 3 * N // 4, ()),
+        (nn.AdaptiveMaxPool2d(2), 0, N - 16, ()),
+        (nn.FractionalMaxPool2d(2, 4), 0, 3 * 64, ()),
+        (lambda x: x.amax((2, 3)), 0, N - 4, ()),
+        (lambda x: x.max(1).values, 0, 3 * 64, ()),
+        (lambda x: torch.maximum(x, torch.zeros(())), 0, N, ()),
+        (lambda x: torch.where(x > 0, x, 0), 0, 0, ("gt", "where")),
+        (lambda x: x * (x > 0), 0, 0, ("gt", "mul")),
+        (torch.abs, 0, 0, ("abs",)),
+        (nn.LogSigmoid(), 0, 0, ("log_sigmoid_forward",)),
+        (nn.LogSoftmax(1), 0, 0, ("_log_softmax",)),
+        (nn.Softsign(), 0, 0, ("abs", "div")),
+        (nn.Softshrink(), 0, 0, ("softshrink",)),
+        (lambda x: 1 / (1 + x), 0, 0, ("reciprocal",)),
+        (lambda x: 2**x, 0, 0, ("pow",)),
+        (nn.GroupNorm(2, 4), 0, 0, ("native_group_norm",)),
+        (nn.LayerNorm(8), 0, 0, ("native_layer_norm",)),
+        (nn.BatchNorm2d(4, track_running_stats=False), 0, 0, ("native_batch_norm",)),
+        (lambda x: x * x.flip(1), 0, 0, ("mul",)),
+        (lambda x: x @ x.mT, 0, 0, ("bmm",)),
+        (nn.BatchNorm2d(4), 0, 0, ()),
+        (nn.Sequential(nn.Upsample(scale_factor=2), nn.AvgPool2d(3, 1, 1), nn.PixelUnshuffle(2)), 0, 0, ()),
+        (lambda x: (x * ROWS + x.mean((2, 3), keepdim=True)) / 3 - x.roll(1, 2), 0, 0, ()),
+        (lambda x: x.masked_fill(torch.eye(8).bool(), 0.0), 0, 0, ()),
+        (lambda x: torch.softmax(ROWS, 0) * x, 0, 0, ()),  # of a constant
+        (lambda x: torch.zeros_like(x).exp() + x, 0, 0, ()),
+    ],
+)
+def test_what_is_no_relu_is_counted_as_what_it_is_or_named(
+    function: Callable[[Tensor], Tensor], relus: int, maxima: int, others: tuple[str, ...]
+) -> None:
+    counted = count(Applied(function), (4, 8, 8))
+    assert (counted.relus, counted.total("maxima"), counted.others) == (relus, maxima, others)
+    assert bool(counted.total("other")) is bool(others)
+
+
+def test_what_is_written_into_a_constant_depends_on_the_picture_from_there_on() -> None:
+    def partly(x: Tensor) -> Tensor:
+        kept = torch.zeros(1, 4, 8, 8)
+        kept[:, :2] = x[:, :2]
+        return F.relu(kept)
+
+    assert count(Applied(partly), (4, 8, 8)).relus == N
+
+
+def test_a_network_without_weights_on_the_meta_device_is_seen_through_alike() -> None:
+    with torch.device("meta"):
+        odd = nn.Sequential(nn.Conv2d(4, 4, 3), nn.GroupNorm(2, 4), nn.GELU())
+    assert count(odd, (4, 8, 8)).others == ("gelu", "native_group_norm")
+
+
+@pytest.mark.parametrize("name", sorted(set(ARCHITECTURES) - {"layer-graph"}))
+def test_of_our_own_networks_nothing_is_named(name: str) -> None:
+    picture = {"lenet5": (1, 28, 28)}.get(name, (3, 32, 32))
+    assert count_architecture(name, picture).others == ()
+
+
+def test_a_module_that_cannot_be_watched_is_a_sentence() -> None:
+    class Script(nn.ReLU):
+        def register_forward_pre_hook(self, *hook: Any, **more: Any) -> Any:
+            raise RuntimeError("register_forward_pre_hook is not supported on ScriptModules")
+
+    with pytest.raises(ModelError, match="not supported on ScriptModules"):
+        count(Script(), (4, 8, 8))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from assay.search.count import Counts, LayerCount, count, count_architecture
+from assay.search.count import Counts, count, count_architecture
 from assay.search.frontier import Frontier, Point
 from assay.search.linearising import Linearised, linearise
+from assay.search.operations import LayerCount
 from assay.search.rewriting import Rewrites, Rewritten, rewrite
 from assay.search.scale import Scaled, narrow, scale
 from assay.search.searching import Found, SearchSettings, search

@@ -1,48 +1,28 @@
 """What a network costs before anybody runs it in private: ReLUs, multiplications, parameters, layer by layer.
 
 Every operation of one forward pass is looked at as torch carries it out, so any module can be counted, functional ReLUs
-included. No numbers are computed where the module is on torch's meta device.
+included. What is neither known to be linear in the picture nor one of the nonlinearities that are counted is named. No
+numbers are computed where the module is on torch's meta device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from math import prod
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from assay.errors import ModelError
+from assay.search.operations import SHAPE_ALONE, Call, LayerCount, add_to, is_plain
 
 _FOREIGN = (ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError)
 """What other people's forward passes raise on pictures that do not suit them; ValueError beside."""
-
-
-@dataclass(slots=True)
-class LayerCount:
-    """One module of the network, what its children do left out.
-
-    Attributes:
-        name: its path; empty for the network itself.
-        relus: values that are rectified.
-        macs: multiplications.
-        parameters: its own.
-        maxima: comparisons of max pools, one less than the window for each output.
-        squares: values that are squared.
-        other: values that meet another nonlinearity, which private inference does not have.
-    """
-
-    name: str
-    relus: int = 0
-    macs: int = 0
-    parameters: int = 0
-    maxima: int = 0
-    squares: int = 0
-    other: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +31,7 @@ class Counts:
 
     Attributes:
         layers: in the order in which they are first run.
-        others: names of nonlinearities that are neither ReLU, square nor max pool.
+        others: names of operations that are neither linear nor ReLU, square or maximum.
     """
 
     layers: tuple[LayerCount, ...]
@@ -84,17 +64,17 @@ def count(model: nn.Module, image_shape: tuple[int, int, int]) -> Counts:
     """
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     was_training = model.training
-    names = {module: name for name, module in model.named_modules()}
-    with _Watch() as watch, _entered(names, watch), torch.no_grad():
-        try:
-            model.eval()(torch.zeros(1, *image_shape, device=device))
-        except (*_FOREIGN, ValueError) as error:
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ModelError(
-                f"the network does not take pictures of {'x'.join(map(str, image_shape))}: {first[:200]}"
-            ) from error
-        finally:
-            model.train(was_training)
+    picture = torch.zeros(1, *image_shape, device=device)
+    watch = _Watch(picture)
+    try:
+        with watch, _entered({module: name for name, module in model.named_modules()}, watch), torch.no_grad():
+            model.eval()(picture)
+    except (*_FOREIGN, ValueError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        sides = "x".join(map(str, image_shape))
+        raise ModelError(f"the network does not take pictures of {sides}: {first[:200]}") from error
+    finally:
+        model.train(was_training)
     _add_parameters(model, watch)
     return Counts(tuple(watch.layers.values()), tuple(sorted(watch.others)))
 
@@ -149,101 +129,46 @@ def _entered(names: dict[nn.Module, str], watch: _Watch) -> Iterator[None]:
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees every operation that torch carries out."""
+    """Sees every operation that torch carries out, and which tensors depend on the picture."""
 
-    def __init__(self) -> None:
+    def __init__(self, picture: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.stack: list[str] = []
         self.layers: dict[str, LayerCount] = {}
         self.others: set[str] = set()
+        self.dependent: dict[int, StorageWeakRef] = {}
+        self._mark(picture)
 
     def layer(self, name: str) -> LayerCount:
         return self.layers.setdefault(name, LayerCount(name))
 
+    def _mark(self, tensor: Tensor) -> None:
+        """By its memory, which views share; the weak reference keeps the address from being another's later."""
+        ref = _memory(tensor)
+        self.dependent[ref.cdata] = ref
+
+    def depends(self, tensor: Tensor) -> bool:
+        """Whether any of the tensor's memory was computed from the picture."""
+        return _memory(tensor).cdata in self.dependent
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        call = _Call(func.overloadpacket.__name__.rstrip("_"), args, kwargs or {}, result)
-        if call.kind in _COUNTED:
-            _COUNTED[call.kind](self.layer(self.stack[-1] if self.stack else ""), call)
-        elif call.kind in _OTHER:
-            self.layer(self.stack[-1] if self.stack else "").other += call.values
-            self.others.add(call.kind)
+        kind = func.overloadpacket.__name__.rstrip("_")
+        given = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
+        varying = [value for value in given if self.depends(value)]
+        if not varying or kind in SHAPE_ALONE:
+            return result
+        for value in tree_leaves((result, args[:1] if func._schema.is_mutable else ())):
+            if isinstance(value, Tensor):
+                self._mark(value)
+        call = Call(kind, args, kwargs or {}, result, varying)
+        if not is_plain(call):
+            layer = self.layer(self.stack[-1] if self.stack else "")
+            if not add_to(layer, call):
+                layer.other += call.values
+                self.others.add(kind)
         return result
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    kind: str
-    args: Sequence[Any]
-    kwargs: dict[str, Any] = field(default_factory=dict)
-    result: Any = None
-
-    @property
-    def values(self) -> int:
-        first = self.result[0] if isinstance(self.result, tuple) else self.result
-        return int(first.numel())
-
-
-def _relu(layer: LayerCount, call: _Call) -> None:
-    layer.relus += call.values
-
-
-def _clamp(layer: LayerCount, call: _Call) -> None:
-    low = call.args[1] if len(call.args) > 1 else call.kwargs.get("min")
-    high = call.args[2] if len(call.args) > 2 else call.kwargs.get("max")
-    if low == 0 and high is None:
-        layer.relus += call.values
-    else:
-        layer.other += call.values
-
-
-def _convolution(layer: LayerCount, call: _Call) -> None:
-    given, weight, transposed = call.args[0], call.args[1], bool(call.args[6])
-    layer.macs += int((given if transposed else call.result).numel()) * prod(weight.shape[1:])
-
-
-def _product(layer: LayerCount, call: _Call) -> None:
-    """Of matrices; the last two that are given."""
-    a = [value for value in call.args if isinstance(value, Tensor)][-2]
-    layer.macs += call.values * int(a.shape[-1])
-
-
-def _max_pool(layer: LayerCount, call: _Call) -> None:
-    kernel = call.args[1]
-    layer.maxima += call.values * (prod(kernel if len(kernel) == 2 else [kernel[0]] * 2) - 1)
-
-
-def _mul(layer: LayerCount, call: _Call) -> None:
-    if len(call.args) == 2 and call.args[0] is call.args[1]:
-        layer.squares += call.values
-
-
-def _pow(layer: LayerCount, call: _Call) -> None:
-    if call.args[1] == 2:
-        layer.squares += call.values
-    else:
-        layer.other += call.values
-
-
-_COUNTED: dict[str, Callable[[LayerCount, _Call], None]] = {
-    "relu": _relu,
-    "threshold": _relu,
-    "clamp_min": _clamp,
-    "clamp": _clamp,
-    "convolution": _convolution,
-    "mm": _product,
-    "addmm": _product,
-    "bmm": _product,
-    "baddbmm": _product,
-    "linear": lambda layer, call: setattr(layer, "macs", layer.macs + call.values * int(call.args[0].shape[-1])),
-    "max_pool2d_with_indices": _max_pool,
-    "mul": _mul,
-    "pow": _pow,
-}
-
-_OTHER = {
-    "celu", "elu", "exp", "gelu", "glu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log", "log_sigmoid",
-    "mish", "prelu", "_prelu_kernel", "rrelu_with_noise", "sigmoid", "silu", "softplus", "sqrt", "tanh", "_softmax",
-    "_scaled_dot_product_flash_attention", "_scaled_dot_product_flash_attention_for_cpu",
-}  # fmt: skip
-"""Nonlinearities that are not counted as ReLUs."""
+def _memory(tensor: Tensor) -> StorageWeakRef:
+    return StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]

@@ -7,7 +7,8 @@ from math import prod
 from assay.integer import IntegerNetwork, Node
 from assay.integer.graph import Conv2d, Linear, MaxPool, ReLU, Requantise, Square
 from assay.integer.shapes import multiplications
-from assay.search.count import Counts, LayerCount
+from assay.search.count import Counts
+from assay.search.operations import LayerCount
 
 
 def count_integer(network: IntegerNetwork) -> Counts:

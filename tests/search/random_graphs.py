@@ -19,6 +19,7 @@ from assay.models.layer_graph import (
     PadChannels,
     Relu,
     Square,
+    Subsample,
     encode,
     shapes,
 )
@@ -35,6 +36,10 @@ def graphs(draw: st.DrawFn, most: int = 12) -> Graph:
         known = shapes(operations, PICTURE)
         operations.append(draw(_layers(known)))
     operations.append(Flatten(len(operations)))
+    for _ in range(draw(st.integers(0, 2))):
+        operations.append(Dense(len(operations), draw(st.integers(2, 5)), draw(st.booleans())))
+        between = draw(st.sampled_from([None, Norm(len(operations)), Relu(len(operations), 0, operations[-1].out)]))  # type: ignore[attr-defined]
+        operations += [between] if between else []
     operations.append(Dense(len(operations), 3))
     network = LayerGraph(PICTURE[0], PICTURE[1:], 3, encode(operations))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**20)))
@@ -65,7 +70,12 @@ def _layers(draw: st.DrawFn, known: list[tuple[int, ...]]) -> AnyOperation:
         Conv(value, 3, (3, 3), padding=(1, 1), bias=draw(st.booleans())),
         PadChannels(value, draw(st.integers(0, 1)), 1),
         Square(value),
+        Conv(value, channels, (3, 3), padding=(1, 1), groups=channels),
+        Conv(value, 2, (3, 3), padding=(2, 2), dilation=(2, 2), bias=draw(st.booleans())),
+        Subsample(value, draw(st.sampled_from([(2, 2), (1, 2)]))),
     ]
+    if channels % 2 == 0:
+        choices.append(Conv(value, 4, bias=draw(st.booleans()), groups=2))
     if min(height, width) >= 3:
         choices += [
             Conv(value, 2, (3, 3), draw(st.sampled_from([(1, 1), (2, 2)])), bias=True),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from random_graphs import PICTURE, graphs, outputs
+from torch.nn import functional as F
 
 from assay.errors import ModelError
 from assay.models.architectures import ARCHITECTURES
+from assay.models.exporting import EXAMPLES
 from assay.models.layer_graph import Add, Concat, Conv, Dense, Flatten, LayerGraph, Norm, Relu, encode
 from assay.search import count
 from assay.search.graph import Graph, of_layer_graph
@@ -172,3 +176,64 @@ class Uneven(torch.nn.Module):
 def test_a_module_that_cannot_be_rewritten_is_named(network: torch.nn.Module, said: str) -> None:
     with pytest.raises(ModelError, match=said):
         trace(network, (3, 2, 2))
+
+
+class Applied(torch.nn.Module):
+    """A function of the picture with a linear layer behind it, or before the function."""
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor], values: int = 48) -> None:
+        super().__init__()
+        self.function = function
+        self.fc = torch.nn.Linear(values, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.fc(self.function(x))
+        return logits
+
+
+def in_a_mode(x: torch.Tensor) -> torch.Tensor:
+    with torch.autocast("cpu", enabled=False):
+        return x.relu().flatten(1)
+
+
+def of_two(x: torch.Tensor) -> torch.Tensor:
+    assert len(x) != EXAMPLES
+    return x.flatten(1)
+
+
+def joined_by_row(x: torch.Tensor) -> torch.Tensor:
+    return torch.cat([x.flatten(2), x.flatten(2)], -1).flatten(1)
+
+
+@pytest.mark.parametrize(
+    ("function", "values", "said"),
+    [
+        (joined_by_row, 96, "flattening is supported of"),
+        (lambda x: F.dropout(x, 0.5).flatten(1), 48, "active"),
+        (lambda x: F.batch_norm(x, None, None, training=True).flatten(1), 48, "by the pictures at hand"),
+        (torch.nn.Sequential(torch.nn.BatchNorm2d(3, track_running_stats=False), torch.nn.Flatten()), 48, "at hand"),
+        (in_a_mode, 48, "a block of its own"),
+        (of_two, 48, "Applied cannot be exported"),
+        (lambda x: x.flatten(2), 16, "flattening is supported of"),
+        (lambda x: x.reshape(len(x) * 3, -1), 16, "is not flattening"),
+        (lambda x: x.double().float().flatten(1), 48, "float32 throughout"),
+        (lambda x: torch.zeros_like(x).copy_(x).flatten(1), 48, "cannot be rewritten"),
+    ],
+)
+def test_what_a_list_of_layers_does_not_show_is_refused(
+    function: Callable[[torch.Tensor], torch.Tensor], values: int, said: str
+) -> None:
+    with pytest.raises(ModelError, match=said):
+        trace(Applied(function, values), (3, 4, 4))
+
+
+@pytest.mark.parametrize(
+    "layer", [torch.nn.Dropout2d(), torch.nn.AlphaDropout(), torch.nn.FeatureAlphaDropout(), torch.nn.Identity()]
+)
+def test_dropout_of_any_kind_vanishes_and_types_that_change_nothing_too(layer: torch.nn.Module) -> None:
+    network = Applied(lambda x: layer.eval()(x).float().flatten(1))
+    assert [type(step.operation) for step in trace(network, (3, 4, 4)).steps] == [Flatten, Dense]
+
+
+def test_flat_tensors_may_be_longer_than_there_may_be_channels() -> None:
+    assert len(trace(Applied(lambda x: x.flatten(1), 8 * 96 * 96), (8, 96, 96)).steps) == 2

@@ -55,6 +55,8 @@ def rewrite(
     common.use_threads()
     wanted = Rewrites(shuffle, prune, merge)
     target = target_file(model, common.out, "rewritten")
+    if epochs is not None and finetune is None:
+        raise InputError("--epochs is for --finetune; name the pictures to tune on")
     received, measured, tuning = _opened(model, arch, data, finetune)
     settings = tuning_settings(str(finetune))
     settings = replace(settings, seed=common.seed, epochs=settings.epochs if epochs is None else epochs)

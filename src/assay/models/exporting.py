@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stderr
 from typing import Any
 
 import torch
@@ -9,7 +11,11 @@ from torch import Tensor, nn
 
 from assay.errors import ModelError
 
-_FOREIGN = (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError, LookupError)
+EXAMPLES = 2
+"""Pictures that a module is exported with: 1 would hide what depends on the batch."""
+
+_FOREIGN = (ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError)
+"""What other people's forward passes raise on pictures that do not suit them; ValueError beside."""
 
 
 def export(network: nn.Module, picture: tuple[int, int, int], called: str, *, decompose: bool) -> Any:
@@ -23,12 +29,12 @@ def export(network: nn.Module, picture: tuple[int, int, int], called: str, *, de
         ModelError: if it cannot be exported.
     """
     was_training = network.training
-    example = torch.zeros(2, *picture)  # 1 would hide what depends on the batch
+    example = torch.zeros(EXAMPLES, *picture)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), redirect_stderr(io.StringIO()):  # torch prints graphs there that it cannot export
             exported = torch.export.export(network.eval(), (example,), strict=False)
             return exported.run_decompositions({}) if decompose else exported
-    except _FOREIGN as error:
+    except (*_FOREIGN, ValueError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{called} cannot be exported: {first[:300]}") from error
     finally:

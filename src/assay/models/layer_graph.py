@@ -175,8 +175,9 @@ def shapes(operations: Sequence[AnyOperation], picture: Shape) -> list[Shape]:
             shape = _shape(operation, [known[j] for j in operation.reads])
         except GraphError as error:
             raise GraphError(f"layer {i} ({_name(operation)}): {error}") from None
-        if min(shape) < 1 or shape[0] > MOST_CHANNELS or prod(shape) > MOST_VALUES:
-            raise GraphError(f"layer {i} ({_name(operation)}) would have the shape {shape}")
+        if min(shape) < 1 or (len(shape) == 3 and shape[0] > MOST_CHANNELS) or prod(shape) > MOST_VALUES:
+            limits = f"of at most {MOST_CHANNELS:,} channels and {MOST_VALUES:,} values, and at least one"
+            raise GraphError(f"layer {i} ({_name(operation)}) would have the shape {shape}, not one {limits}")
         known.append(shape)
     return known
 
@@ -191,6 +192,8 @@ def _shape(operation: AnyOperation, given: Sequence[Shape]) -> Shape:
         case Dense(out=out):
             if len(first) != 1:
                 raise GraphError(f"a linear layer reads a flat tensor, got the shape {first}")
+            if out > MOST_CHANNELS or out * first[0] > MOST_CHANNELS**2:
+                raise GraphError(f"a linear layer of {first[0]} by {out} weights")
             return (out,)
         case Add():
             if any(shape != first for shape in given):

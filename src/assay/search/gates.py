@@ -65,16 +65,27 @@ class Gate(nn.Module):
 
 @dataclass
 class _Pressure:
-    """The loss, with a penalty on open gates while more are open than may be."""
+    """The loss, with a penalty on open gates while more are open than may be.
+
+    The weight of the penalty, and the steps done, are a buffer of the network, so that a training that broke down and
+    begins again finds them as they were at first.
+    """
 
     inner: Loss
     gates: Sequence[Gate]
     places: Sequence[Site]
     budget: int
     steps: int
-    weight: float = PRESSURE
-    step: int = 0
+    network: nn.Module
     history: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.network.register_buffer("pressure", torch.tensor([PRESSURE, 0.0], dtype=torch.float64))
+
+    @property
+    def weight(self) -> float:
+        """Of the penalty."""
+        return float(self.network.get_buffer("pressure")[0])
 
     def __call__(self, pictures: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
         for gate in self.gates:
@@ -82,10 +93,11 @@ class _Pressure:
         now = self.open_relus()
         whole = sum(site.relus for site in self.places)
         # Two thirds of the time tighten, the last third settles.
-        share = max(0.0, 1 - 1.5 * self.step / max(1, self.steps))
+        state = self.network.get_buffer("pressure")
+        share = max(0.0, 1 - 1.5 * float(state[1]) / max(1, self.steps))
         too_many = now > self.budget + share * (whole - self.budget)
-        self.weight *= GROWTH ** ((3 if too_many else -3) / max(1, self.steps))
-        self.step += 1
+        state[0] *= GROWTH ** ((3 if too_many else -3) / max(1, self.steps))
+        state[1] += 1
         self.history.append(now)
         loss = self.inner(pictures, logits, labels)
         if not too_many:
@@ -116,7 +128,7 @@ def learn_gates(
     for gate, site in zip(gates, places, strict=True):
         network.layers[site.step] = gate
     steps = settings.epochs * -(-len(data) // settings.batch_size)
-    pressure = _Pressure(loss, gates, places, budget, steps)
+    pressure = _Pressure(loss, gates, places, budget, steps, network)
     train(Model(network, model.spec), data, settings, tick=tick, loss=pressure)
     for gate in gates:
         gate.decide()

@@ -34,6 +34,12 @@ COST_WEIGHT = 0.02
 GROUPS = 8
 """Ranges of a layer that are tried."""
 
+WORST = 1e9
+"""The loss of answers that are no longer numbers."""
+
+PART = 32
+"""Pictures whose values in all layers are held at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -123,38 +129,52 @@ def measure(graph: Graph, pictures: Tensor, progress: Progress = silent) -> tupl
     Args:
         pictures: normalised, `n c h w`.
 
-    Cost: for each layer as many partial passes as it has ranges.
+    Cost: for each layer as many partial passes as it has ranges; memory for the values of `PART` pictures.
     """
+    parts = torch.split(pictures, PART)
     with torch.inference_mode():
-        first = _Replay(graph.network(), pictures)
-        removed = {site.step: _removed(first.values[graph.steps[site.step].reads[0]]) for site in sites(graph)}
-        ordered, _ = by_score(graph, removed)
-        replay, found = _Replay(ordered.network(), pictures), []
-        targets = replay.values[-1].log_softmax(1)
-        places = sites(ordered)
-        for done, site in enumerate(places):
-            found.append(_sensitivity(replay, ordered, site, targets))
-            progress("sensitivity", done + 1, len(places), site.name)
-    return ordered, found
+        ordered, _ = by_score(graph, _removed(graph, parts))
+        network, places = ordered.network(), sites(ordered)
+        losses = [np.zeros(len(_amounts(site))) for site in places]
+        for i, part in enumerate(parts):
+            replay = _Replay(network, part)
+            for done, site in enumerate(places):
+                losses[done] += _divergences(replay, ordered, site)
+                progress("sensitivity", i * len(places) + done + 1, len(parts) * len(places), site.name)
+    means = [np.nan_to_num(loss / len(pictures), nan=WORST, posinf=WORST) for loss in losses]
+    return ordered, [Sensitivity(s, _amounts(s), tuple(mean.tolist())) for s, mean in zip(places, means, strict=True)]
 
 
-def _removed(given: Tensor) -> Tensor:
-    """For each channel, the mean square of what a ReLU takes away."""
-    return given.clamp(max=0).square().mean((0, *range(2, given.ndim)))
+def _removed(graph: Graph, parts: Sequence[Tensor]) -> dict[int, Tensor]:
+    """By site, for each channel, the mean square of what a ReLU takes away."""
+    network, places = graph.network(), sites(graph)
+    removed = {site.step: torch.zeros(graph.shapes[site.step + 1][0]) for site in places}
+    for part in parts:
+        replay = _Replay(network, part)
+        for step, total in removed.items():
+            given = replay.values[graph.steps[step].reads[0]].clamp(max=0)
+            total += (
+                given.square().mean(tuple(range(2, given.ndim))).sum(0) if given.ndim > 2 else given.square().sum(0)
+            )
+    return {step: total / sum(map(len, parts)) for step, total in removed.items()}
 
 
-def _sensitivity(replay: _Replay, graph: Graph, site: Site, targets: Tensor) -> Sensitivity:
-    given = replay.values[graph.steps[site.step].reads[0]]
+def _amounts(site: Site) -> tuple[int, ...]:
+    """Channels that may be kept of a layer, from none to all."""
     groups = min(GROUPS, site.channels)
-    kept = sorted({round(k * site.channels / groups) for k in range(groups + 1)})
+    return tuple(sorted({round(k * site.channels / groups) for k in range(groups + 1)}))
+
+
+def _divergences(replay: _Replay, graph: Graph, site: Site) -> NDArray[np.float64]:
+    """For each amount, how far the answers are from those of the whole network, summed over the pictures."""
+    given, targets = replay.values[graph.steps[site.step].reads[0]], replay.values[-1].log_softmax(1)
     losses = []
-    for channels in kept[:-1]:
+    for channels in _amounts(site)[:-1]:
         stop = site.start + channels
         value = torch.cat([given[:, : site.start], given[:, site.start : stop].relu(), given[:, stop:]], 1)
         answers = replay.logits_with(site.step, value).log_softmax(1)
-        loss = float(F.kl_div(answers, targets, log_target=True, reduction="batchmean"))
-        losses.append(loss if np.isfinite(loss) else 1e9)
-    return Sensitivity(site, tuple(kept), (*losses, 0.0))
+        losses.append(float(F.kl_div(answers, targets, log_target=True, reduction="sum")))
+    return np.array([*losses, 0.0])
 
 
 def choose(found: Sequence[Sensitivity], budget: int) -> dict[int, tuple[int, int]]:

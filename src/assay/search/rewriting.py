@@ -7,18 +7,15 @@ from dataclasses import dataclass, replace
 import torch
 
 from assay.data import Dataset
-from assay.errors import InputError, ModelError
+from assay.errors import InputError
 from assay.models import Model, Rate, TrainSettings, check_fits, clean_accuracy, recipe, train
 from assay.models.training import Tick
 from assay.search.graph import Graph, as_model
 from assay.search.rewrite import macs, merge, prune, relus, shuffle
-from assay.search.trace import trace
+from assay.search.trace import check_same, trace
 
 COMPARED = 64
 """Random pictures on which the outputs of both networks are compared."""
-
-TOLERATED = 1e-3
-"""Difference of an exact rewrite, relative to the largest logit, that rounding explains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +98,6 @@ def tuning_settings(data: str) -> TrainSettings:
 
 
 def _difference(model: Model, exact: Graph) -> tuple[float, float]:
-    """Largest difference of logits, and the largest logit.
-
-    Raises:
-        ModelError: if it is more than rounding, which would be a fault of ours.
-    """
+    """Largest difference of logits, and the largest logit; more than rounding would be a fault of ours."""
     pictures = torch.rand(COMPARED, *model.spec.input_shape, generator=torch.Generator().manual_seed(0))
-    normalised = (pictures - model.mean.cpu()) / model.std.cpu()
-    with torch.inference_mode():
-        expected = model.network.eval()(normalised)
-        given = exact.network()(normalised)
-    difference, largest = float((expected - given).abs().max()), float(expected.abs().max())
-    if not difference <= TOLERATED * max(1.0, largest):
-        raise ModelError(f"the rewritten network differs by {difference:.3g} in logits of up to {largest:.3g}")
-    return difference, largest
+    return check_same(model.network, exact, (pictures - model.mean.cpu()) / model.std.cpu())

@@ -1,6 +1,7 @@
 """From a torch module to its list of layers, read off `torch.export` of the module we hold.
 
 Only inference is read: dropout vanishes. What is no layer of ours is refused by the name of the module it stands in.
+What was read is run beside the module, since one may do what a list of layers does not show: write into a view, say.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from assay.errors import ModelError
-from assay.models.exporting import constants, export
+from assay.models.exporting import EXAMPLES, constants, export
 from assay.models.layer_graph import (
     Add,
     AnyOperation,
@@ -36,6 +37,12 @@ from assay.models.layer_graph import (
 )
 from assay.search.graph import Graph, Step, Weights, of_layer_graph
 
+COMPARED = 16
+"""Pictures on which a list of layers is compared with its module."""
+
+TOLERATED = 1e-3
+"""Of the largest logit, or of 1: more than what the order of float32 sums makes of it."""
+
 
 class _Refused(Exception):
     """Why a call is no layer of ours."""
@@ -49,10 +56,36 @@ def trace(network: nn.Module, picture: tuple[int, int, int]) -> Graph:
     """The layers of a module that maps pictures `n c h w` to logits `n k`.
 
     Raises:
-        ModelError: by the name of the layer that cannot be written as one of ours, or if it cannot be exported.
+        ModelError: by the name of the layer that cannot be written as one of ours, or if it cannot be exported, or if
+            the layers answer otherwise than the module.
     """
     if isinstance(network, LayerGraph):
         return of_layer_graph(network)
+    graph = _read(network, picture)
+    check_same(network, graph, torch.randn(COMPARED, *picture, generator=torch.Generator().manual_seed(0)))
+    return graph
+
+
+def check_same(network: nn.Module, graph: Graph, pictures: Tensor) -> tuple[float, float]:
+    """Largest difference of logits between a module and a list of layers, and the largest logit.
+
+    Raises:
+        ModelError: if it is more than rounding.
+    """
+    was_training = network.training
+    with torch.inference_mode():
+        expected, given = network.eval()(pictures), graph.network()(pictures)
+    network.train(was_training)
+    difference, largest = float((expected - given).abs().max()), float(expected.abs().max())
+    if not difference <= TOLERATED * max(1.0, largest):
+        raise ModelError(
+            f"{type(network).__name__} cannot be rewritten: as layers, its logits of up to {largest:.3g} differ by "
+            f"{difference:.3g}"
+        )
+    return difference, largest
+
+
+def _read(network: nn.Module, picture: tuple[int, int, int]) -> Graph:
     exported = export(network, picture, type(network).__name__, decompose=False)
     held = {name: tensor.clone() for name, tensor in constants(exported).items()}
     tracing = _Tracing(picture)
@@ -64,6 +97,8 @@ def trace(network: nn.Module, picture: tuple[int, int, int]) -> Graph:
             seen[node] = tracing.call(node, seen)
         elif node.op == "output":
             return tracing.finished(seen[node.args[0][0]], len(node.args[0]))
+        else:
+            raise ModelError(f"{node.name} cannot be rewritten: it is a block of its own (a mode, a branch or a loop)")
     raise ModelError("the exported network has no output")
 
 
@@ -142,12 +177,18 @@ def _conv(t: _Tracing, x: Any, weight: Any, bias: Any = None, stride: Any = 1, p
 
 
 def _linear(t: _Tracing, x: Any, weight: Tensor, bias: Any = None) -> _Value:
+    if t.shapes[_value(x)] != weight.shape[1:]:
+        raise _Refused(f"it reads the last {weight.shape[1]} values of the shape {t.shapes[_value(x)]}, not all")
     weights = {"weight": weight} | ({} if bias is None else {"bias": bias})
     return t.add(Dense(_value(x), len(weight), bias is not None), weights)
 
 
-def _norm(t: _Tracing, x: Any, weight: Any, bias: Any, mean: Tensor, var: Tensor, training: bool, momentum: float,
-          eps: float, *more: Any) -> _Value:  # fmt: skip
+def _norm(t: _Tracing, x: Any, weight: Any, bias: Any, mean: Tensor | None, var: Tensor | None, training: bool,
+          momentum: float, eps: float, *more: Any) -> _Value:  # fmt: skip
+    if training or mean is None or var is None:
+        raise _Refused("it normalises by the pictures at hand, not by what it has learnt")
+    if t.shapes[_value(x)][:1] != mean.shape:
+        raise _Refused(f"it normalises {len(mean)} channels of the shape {t.shapes[_value(x)]}")
     weights = {
         "weight": torch.ones_like(mean) if weight is None else weight,
         "bias": torch.zeros_like(mean) if bias is None else bias,
@@ -218,23 +259,25 @@ def _mean(t: _Tracing, x: Any, dims: Any, keepdim: bool = False, **more: Any) ->
     return pooled if keepdim else t.add(Flatten(pooled))
 
 
-def _flatten(t: _Tracing, x: Any, *more: Any) -> _Value:
+def _flatten(t: _Tracing, x: Any, start: int = 0, end: int = -1) -> _Value:
     value = _value(x)
-    shape = t.shapes[value]
-    return value if len(shape) == 1 else t.add(Flatten(value))
+    dimensions = 1 + len(t.shapes[value])
+    if start % dimensions != 1 or end % dimensions != dimensions - 1:
+        raise _Refused("flattening is supported of channels, height and width together")
+    return value if dimensions == 2 else t.add(Flatten(value))
 
 
 def _view(t: _Tracing, x: Any, size: Sequence[int]) -> _Value:
     value = _value(x)
     whole = prod(t.shapes[value])
-    if len(size) != 2 or size[1] not in (whole, -1):
+    if len(size) != 2 or size[0] not in (EXAMPLES, -1) or size[1] not in (whole, -1):
         raise _Refused(f"reshaping {t.shapes[value]} to {tuple(size)} is not flattening")
-    return _flatten(t, value)
+    return _flatten(t, value, 1)
 
 
 def _slice(t: _Tracing, x: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> _Value:
     value = _value(x)
-    whole = (2, *t.shapes[value])[dim]
+    whole = (EXAMPLES, *t.shapes[value])[dim]
     begin, stop, _ = slice(start, end).indices(whole)
     if (begin, stop) != (0, whole) or (dim < 2 and step != 1):
         raise _Refused("of slices only every n-th row or column from the first is supported")
@@ -267,6 +310,22 @@ def _same(t: _Tracing, x: Any, *more: Any, **settings: Any) -> Any:
     return x
 
 
+def _dropout(t: _Tracing, x: Any, share: float, training: bool) -> Any:
+    if training:
+        raise _Refused("it is active: it drops values in eval mode as well")
+    return x
+
+
+def _as_type(t: _Tracing, x: Any, dtype: Any, *more: Any) -> Any:
+    if dtype != torch.float32:
+        raise _Refused(f"values are float32 throughout, not {dtype}")
+    return x
+
+
+def _nothing(t: _Tracing, *given: Any, **settings: Any) -> None:
+    return None
+
+
 _HANDLERS: dict[str, Callable[..., Any]] = {
     "conv2d.default": _conv,
     "conv2d.padding": _conv,
@@ -290,9 +349,13 @@ _HANDLERS: dict[str, Callable[..., Any]] = {
     "mul.Tensor": _mul,
     "square.default": lambda t, x: t.add(Square(_value(x))),
     "pow.Tensor_Scalar": _pow,
+    **dict.fromkeys(("alias.default", "clone.default", "contiguous.default", "detach.default"), _same),
     **dict.fromkeys(
-        ("dropout.default", "alias.default", "clone.default", "contiguous.default", "detach.default"), _same
+        ("dropout.default", "feature_dropout.default", "alpha_dropout.default", "feature_alpha_dropout.default"),
+        _dropout,
     ),
+    "to.dtype": _as_type,
+    "_assert_tensor_metadata.default": _nothing,
 }
 """By the name of the operation in `torch.ops.aten`."""
 

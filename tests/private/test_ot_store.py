@@ -67,7 +67,7 @@ def test_every_kind_is_as_described(bits: int, field: int) -> None:
 
 def test_material_is_given_once_and_overwritten() -> None:
     server, _ = prepared(Ring(16), SOME)
-    pool = server._pools["digits"][0]
+    pool = server._pools["digits"].pieces[0][0]
     (first,) = server.take("digits", 600)
     (second,) = server.take("digits", 400)
     assert not pool.any() and first.any() and second.any()
@@ -88,3 +88,26 @@ def test_a_closed_store_holds_nothing() -> None:
 def test_sessions_need_names_that_cannot_be_met_twice() -> None:
     with pytest.raises(ValueError, match="at least 16 bytes"):
         Store(b"short", Ring(16))
+
+
+def test_what_is_taken_across_two_preparations_fits_together_and_used_pieces_are_gone() -> None:
+    stores = prepared(Ring(32), SOME, SOME)
+    (pads,), (held,) = (store.take("digits", 1500) for store in stores)
+    assert ((pads >> (4 * (held & 15).astype(np.uint64)) & 15) == held >> 4).all()
+    for store in stores:
+        assert store.left.digits == 500
+        assert len(store._pools["digits"].pieces) == 1, "the first piece gives its memory back"
+    (pads,), (held,) = (store.take("digits", 500) for store in stores)
+    assert ((pads >> (4 * (held & 15).astype(np.uint64)) & 15) == held >> 4).all()
+    for store in stores:
+        assert not store._pools["digits"].pieces
+        with pytest.raises(ProtocolError, match="only 0 of the 1 digits"):
+            store.take("digits", 1)
+
+
+@pytest.mark.parametrize("count", [0, -1, 1001])
+def test_none_and_more_than_there_are_cannot_be_taken(count: int) -> None:
+    server, _ = prepared(Ring(32), Demand(digits=1000))
+    with pytest.raises(ProtocolError, match="prepare more"):
+        server.take("digits", count)
+    assert server.left == Demand(digits=1000)

@@ -72,6 +72,8 @@ def test_no_client_node_holds_a_weight(any_network: IntegerNetwork) -> None:
         {"weights": {"2": [1 << 40, 1 << 40], "4": [3, 6]}}, {"weights": {"2": [6], "4": [3, 6]}},
         {"bits": []}, {"bits": [9, 9, 65, 9, 9]}, {"bits": [9, 9, 60, 9, 9]}, {"bits": [0] * 5}, {"weight_bits": {}},
         {"weight_bits": 200}, {"more": 1},
+        {"weights": {"2": [1 << 20, 64], "x": [-1, 1 << 26]}}, {"weights": {"2": [6, 4], "4": [3, 6], "99": [1]}},
+        {"weights": {"2": [-6, -4], "4": [3, 6]}},
     ],
 )  # fmt: skip
 def test_an_architecture_that_makes_no_sense_is_refused(change: dict[str, Any]) -> None:

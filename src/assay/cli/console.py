@@ -85,7 +85,12 @@ def listed(names: Sequence[object], most: int = 10) -> str:
     from rich.markup import escape
 
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(escape(str(name)) for name in names[:most]) + more
+    return ", ".join(escape(printable(str(name))) for name in names[:most]) + more
+
+
+def printable(text: str) -> str:
+    """One line; whatever in it could steer a terminal (of a name out of a file, say) is shown as a mark."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def show(outcome: Outcome, as_json: bool) -> None:
@@ -108,9 +113,8 @@ WIDTH = 110
 
 
 def complain(sentence: str) -> None:
-    """One line on stderr; whatever in it could steer a terminal (a name out of a file, say) is shown as a mark."""
-    plain = "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in sentence)
-    print(f"assay: {plain}", file=sys.stderr)
+    """One line on stderr."""
+    print(f"assay: {printable(sentence)}", file=sys.stderr)
 
 
 @dataclass

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.cli.console import COMMON, Common, Outcome, listed, progress
+from assay.cli.console import COMMON, Common, Outcome, listed, printable, progress
 from assay.errors import InputError
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def serve(
 
 
 def _log(line: str) -> None:
-    print(f"assay: {line}", file=sys.stderr, flush=True)
+    print(f"assay: {printable(line)}", file=sys.stderr, flush=True)
 
 
 def infer(
@@ -197,7 +197,7 @@ def read_pictures(files: Sequence[Path], shape: tuple[int, int, int]) -> NDArray
     import numpy as np
 
     from assay.cli.prove import read_pictures as read_arrays
-    from assay.data.pictures import opened
+    from assay.data.pictures import read_picture
 
     parts: list[NDArray[np.integer]] = []
     for file in files:
@@ -206,9 +206,7 @@ def read_pictures(files: Sequence[Path], shape: tuple[int, int, int]) -> NDArray
         if file.suffix == ".npz":
             parts.append(read_arrays(file))
         else:
-            with opened(file, str(file)) as picture:
-                values = np.asarray(picture.convert("L" if shape[0] == 1 else "RGB"))
-            parts.append(np.atleast_3d(values).transpose(2, 0, 1)[None])
+            parts.append(read_picture(file, str(file), shape)[None])
         if parts[-1].shape[1:] != shape:
             got = "x".join(map(str, parts[-1].shape[1:]))
             raise InputError(f"{file} is {got}, but the server's network takes {'x'.join(map(str, shape))}")
@@ -241,7 +239,7 @@ def layer_table(document: dict[str, Any], title: str) -> Table:
     table = Table(*heads, title=title, box=box.SIMPLE_HEAD)
     for row in [*document["layers"], {"layer": "sum", "operation": "", **document}]:
         table.add_row(
-            Text(row["layer"]), row["operation"], _number(row["offline_s"], 3), size(row["offline_bytes"]),
+            Text(printable(row["layer"])), row["operation"], _number(row["offline_s"], 3), size(row["offline_bytes"]),
             _number(1000 * row["online_s"], 1), size(row["online_bytes"]), str(row["online_rounds"]),
         )  # fmt: skip
     return table

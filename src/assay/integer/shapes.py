@@ -184,7 +184,8 @@ def _weights(name: str, weight: Ints, bias: Ints, shape: Shape) -> None:
     _array(name, "weight", weight, shape, MAX_WEIGHT - 1)
     _array(name, "bias", bias, (shape[0],), LARGEST)
     # Below this, no sum of weights times half a field element leaves 64 bits; see `bounds` and `execute`.
-    total = float(np.abs(weight).reshape(len(weight), -1).sum(1, dtype=np.float64).max())
+    rows = weight[:1, ...] if not any(weight.strides) else weight  # one number for all: of an architecture
+    total = float(np.abs(rows).reshape(len(rows), -1).sum(1, dtype=np.float64).max())
     _need(total < 1 << 32, name, f"its weights add up to {total:.3g} in magnitude for one output")
 
 
@@ -216,9 +217,9 @@ def _max_pool(name: str, node: MaxPool, shape: tuple[int, int, int]) -> Shape:
     out = _windows(name, shape, node.kernel, node.stride, node.padding, node.dilation)
     for axis in (0, 1):
         starts = node.stride[axis] * np.arange(out[1 + axis]) - node.padding[2 * axis]
-        places = starts[:, None] + node.dilation[axis] * np.arange(node.kernel[axis])
-        inside = (places >= 0) & (places < shape[1 + axis])
-        _need(bool(inside.any(1).all()), name, "a window lies outside the picture")
+        first = -(np.minimum(starts, 0) // node.dilation[axis])  # of a window's places, that is not before the picture
+        inside = (first < node.kernel[axis]) & (starts + node.dilation[axis] * first < shape[1 + axis])
+        _need(bool(inside.all()), name, "a window lies outside the picture")
     return out
 
 

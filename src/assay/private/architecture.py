@@ -182,6 +182,10 @@ def _parsed(text: bytes) -> Architecture:
     graph = msgspec.json.decode(said.graph, type=Graph)
     if said.version != VERSION or graph.version != 1 or graph.classic:
         raise ModelError(f"it is of version {said.version}, or classic; version {VERSION} is understood here")
+    if not said.weights.keys() <= {str(i) for i in range(len(graph.nodes))}:
+        raise ModelError("it speaks of weights of nodes that it does not have")
+    if not all(1 <= side <= MAX_WEIGHTS for shape in said.weights.values() for side in shape):
+        raise ModelError("it speaks of weights of no size")
     if sum(prod(shape) for shape in said.weights.values()) > MAX_WEIGHTS:
         raise ModelError(f"it has more than {MAX_WEIGHTS} weights")
     nodes = tuple(_node(i, dict(fields), said.weights.get(str(i), ())) for i, fields in enumerate(graph.nodes))
@@ -209,7 +213,7 @@ def _node(position: int, said: dict[str, Any], shape: tuple[int, ...]) -> g.Node
     if operation is None:
         raise ModelError(f"node {position} is of no known kind")
     lengths = {g.Conv2d: 4, g.Linear: 2, g.Offset: 1}
-    if len(shape) != lengths.get(operation, 0) or not all(1 <= side <= MAX_WEIGHTS for side in shape):
+    if len(shape) != lengths.get(operation, 0):
         raise ModelError(f"node {position} has weights of shape {shape}")
     if operation is g.Offset:
         said["value"] = _zeros(shape)

@@ -21,7 +21,7 @@ What f hides is the sum n of all that the client could otherwise see of a coeffi
                    rounds, by at most 1/2 for each coefficient of the ternary secret; of the errors less than 1 is left
     1              for rounding q·s / 2^k
 
-f + n and f differ by at most n / 2^(b+1) in total variation. So over all M coefficients of all replies of one inference
+f + n and f differ by at most n / 2^(b+1) in total variation. So over all M coefficients of all replies for one picture
 
     Σ n / 2^(b+1) <= 2^-40,
 
@@ -35,9 +35,9 @@ one and cutting the first polynomial to k + 2 bits takes a half. Rounding the se
 the secret, over N terms that are as good as independent: by Hoeffding's inequality it passes 430 times the unit of
 rounding with a probability below 2^-64. As many bits are dropped as make that less than a half.
 
-Security: against a client that keeps to the protocol, 40 bits statistical an inference and 128 bits computational; one
-that does not can learn weights (Lehmkuhl, Mishra, Srinivasan, Popa: "Muse", USENIX Security 2021). The server learns
-nothing from any of this.
+Security: against a client that keeps to the protocol, 40 bits statistical a picture, so 32 for an inference of 256 of
+them, and 128 bits computational; one that does not can learn weights (Lehmkuhl, Mishra, Srinivasan, Popa: "Muse",
+USENIX Security 2021). The server learns nothing from any of this.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ from assay.private.seal import CHAINS, DEGREE, ERROR, Refresher, Scheme, scheme
 from assay.private.words import fresh_words, pack, packed_size, unpack
 
 STATISTICAL = 40
-"""Bits of statistical security of one inference."""
+"""Bits of statistical security of one picture's replies."""
 
 ZERO_NOISE = DEGREE // 2 + 2
 SPREAD = 430
@@ -88,7 +88,7 @@ class Flooding:
         return min(q.bit_length() - 1 - self.scheme.bits - 2, LARGEST_FLOOD)
 
     def security(self, cuts: Sequence[Packing]) -> float:
-        """-log2 of the total variation distance that all replies of one inference add up to."""
+        """-log2 of the total variation distance that all replies for one picture add up to."""
         total = sum(prod(cut.shape.output) * noise_bound(cut.norm) for cut in cuts)
         return self.bits + 1 - log2(max(total, 1))
 

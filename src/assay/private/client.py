@@ -105,8 +105,9 @@ def _channel(
         context = client_context(certificates.cert, certificates.key, certificates.server_ca)
     try:
         connected = once_it_listens(lambda: socket.create_connection(where, timeout=min(timeout_s, 10)), wait_s)
-    except OSError as error:
-        raise ProtocolError(f"no server answers at {host}:{where[1]}: {error.strerror or error}") from error
+    except (OSError, UnicodeError) as error:  # UnicodeError: what is no name of a host
+        reason = getattr(error, "strerror", None) or error
+        raise ProtocolError(f"no server answers at {host}:{where[1]}: {reason}") from error
     wire = PlainWire(connected) if context is None else TlsWire(connected, context, host)
     return SocketChannel(wire, timeout_s)
 

@@ -137,9 +137,9 @@ class Conversation:
         return material_bytes(self.provider.plan, size)
 
     def _infer(self, asked: Infer, store: Store) -> None:
-        self.allowance.count(self.who, asked.size)
         material = self.shelf.take(asked.number, asked.size)
         try:
+            self.allowance.count(self.who, material.size)
             self.channel.say(Ready(asked.number))
             plan = self.provider.plan
             ring = plan.architecture.ring
@@ -148,7 +148,7 @@ class Conversation:
             with one_blas_thread():
                 run(plan, self.provider.nodes, party, side, zero_share(plan, asked.size))
         finally:
-            self.allowance.release(self._bytes(asked.size))
+            self.allowance.release(self._bytes(material.size))
         self.log(f"{self.who}: answered {asked.size}")
 
 

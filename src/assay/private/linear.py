@@ -7,7 +7,7 @@ subtracts a fresh s and hides the rest (`circuit_privacy`); the client decrypts 
 Online: the server, who knows x - r, computes W·(x - r) + s + bias in the clear. With c that is a sharing of W·x + bias.
 
 Security, semi-honest: the server learns nothing of r (128 bits, ring-LWE); the client learns c, which is uniform, and
-of W its shape (40 bits statistical an inference, 128 bits computational). Sizes of all messages follow from shapes.
+of W its shape (40 bits statistical a picture, 128 bits computational). Sizes of all messages follow from shapes.
 """
 
 from __future__ import annotations

@@ -66,14 +66,14 @@ class Shelf(Generic[Material]):
         """The material of this number.
 
         Raises:
-            ProtocolError: if it was used, was never made, or is for another number of pictures.
+            ProtocolError: if it was used, was never made, or is for another number of pictures, and is then still here.
         """
-        material = self.items.pop(number, None)
+        material = self.items.get(number)
         if material is None:
             raise ProtocolError(f"there is no material {number} in this session: it is made once and used once")
         if material.size != size:
             raise ProtocolError(f"material {number} is for {material.size} pictures, not {size}")
-        return material
+        return self.items.pop(number)
 
     def of_size(self, size: int) -> int | None:
         """The first number whose material is for so many pictures."""

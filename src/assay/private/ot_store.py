@@ -18,8 +18,9 @@ the parties compare where they are before each protocol (`Party.agree`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields
 from hashlib import sha256
 
 import numpy as np
@@ -62,6 +63,47 @@ class Demand:
         return down, self.up
 
 
+@dataclass(slots=True)
+class _Pool:
+    """Pieces of one kind in the order in which they were made; of the first, what was taken is `used`.
+
+    Pieces stay apart, so that one that is used up gives its memory back.
+    """
+
+    pieces: deque[Piece] = field(default_factory=deque)
+    used: int = 0
+
+    @property
+    def left(self) -> int:
+        return sum(int(piece[-1].shape[-1]) for piece in self.pieces) - self.used
+
+    def take(self, count: int) -> Piece:
+        """The next `count` >= 1 of those that are left, which are overwritten here."""
+        parts: list[Piece] = []
+        while count:
+            first = self.pieces[0]
+            stop = min(self.used + count, first[-1].shape[-1])
+            parts.append(tuple(array[..., self.used : stop].copy() for array in first))
+            for array in first:
+                array[..., self.used : stop] = 0
+            count -= stop - self.used
+            self.used = stop
+            if stop == first[-1].shape[-1]:
+                self.pieces.popleft()
+                self.used = 0
+        if len(parts) == 1:
+            return parts[0]
+        taken = tuple(np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True))
+        _wipe(parts)
+        return taken
+
+
+def _wipe(pieces: Iterable[Piece]) -> None:
+    for piece in pieces:
+        for array in piece:
+            array[...] = 0
+
+
 class Store:
     """One party's material for one session.
 
@@ -76,13 +118,13 @@ class Store:
         self.ring = ring
         self._session, self._field = session, field
         self._extensions: dict[str, extension.Receiver | extension.Sender] = {}
-        self._pools: dict[str, Piece] = {}
+        self._pools: dict[str, _Pool] = {}
         self.taken = Demand()
 
     @property
     def left(self) -> Demand:
         """What is prepared and not yet taken."""
-        return Demand(**{kind: pool[-1].shape[-1] for kind, pool in self._pools.items()})
+        return Demand(**{kind: pool.left for kind, pool in self._pools.items()})
 
     @property
     def place(self) -> bytes:
@@ -107,7 +149,7 @@ class Store:
             if count:
                 made[kind] = self._make(channel, role, kind, count)
         for kind, piece in made.items():
-            self._add(kind, piece)
+            self._pools.setdefault(kind, _Pool()).pieces.append(piece)
 
     def take(self, kind: str, count: int) -> Piece:
         """The next `count` of a kind; they are overwritten in the store.
@@ -115,33 +157,19 @@ class Store:
         Raises:
             ProtocolError: if not so many are left.
         """
-        pool = self._pools.get(kind, ())
-        left = pool[-1].shape[-1] if pool else 0
-        if not pool or count > left:
+        left = self._pools[kind].left if kind in self._pools else 0
+        if not 1 <= count <= left:
             raise ProtocolError(f"only {left} of the {count} {kind} that are needed are prepared; prepare more")
-        piece = tuple(array[..., :count].copy() for array in pool)
-        for array in pool:
-            array[..., :count] = 0
-        self._pools[kind] = tuple(array[..., count:] for array in pool)
+        piece = self._pools[kind].take(count)
         self.taken += Demand(**{kind: count})
         return piece
 
     def close(self) -> None:
         """Overwrite and forget everything."""
         for pool in self._pools.values():
-            for array in pool:
-                array[...] = 0
+            _wipe(pool.pieces)
         self._pools.clear()
         self._extensions.clear()
-
-    def _add(self, kind: str, piece: Piece) -> None:
-        old = self._pools.get(kind)
-        if old is None or not old[-1].shape[-1]:
-            self._pools[kind] = piece
-            return
-        self._pools[kind] = tuple(np.concatenate(both, axis=-1) for both in zip(old, piece, strict=True))
-        for array in (*old, *piece):
-            array[...] = 0
 
     def _set_up(self, channel: Channel, role: Role, name: str) -> extension.Receiver | extension.Sender:
         sends = (role == "server") == (name == "down")

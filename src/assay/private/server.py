@@ -25,6 +25,9 @@ from assay.private.limits import Allowance, Limits
 from assay.private.tls import TlsWire, is_loopback
 from assay.private.transport import Complaint, PlainWire, SocketChannel
 
+BACKLOG = 1 << 24
+"""Bytes that wait to be sent to one client, beyond which nothing more is read from it."""
+
 
 class Server:
     """Answers for one network.
@@ -57,6 +60,7 @@ class Server:
         self._stopping = threading.Event()
         self._threads: set[threading.Thread] = set()
         self._idle: set[SocketChannel] = set()
+        self._open: set[SocketChannel] = set()
         self._lock = threading.Lock()
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -102,6 +106,10 @@ class Server:
                 channel.complain("the server is shutting down")
                 channel.close()
             time.sleep(0.02)
+        with self._lock:
+            busy = list(self._open)
+        for channel in busy:
+            channel.close(flush=False)
 
     def __enter__(self) -> Server:
         return self.start()
@@ -116,7 +124,9 @@ class Server:
         channel = None
         try:
             wire = PlainWire(connected) if self._context is None else TlsWire(connected, self._context)
-            channel = SocketChannel(wire, self._allowance.limits.message_s)
+            channel = SocketChannel(wire, self._allowance.limits.message_s, BACKLOG)
+            with self._lock:
+                self._open.add(channel)
             with self._allowance.seat():
                 self._log(f"{peer}: connected")
                 Conversation(self._provider, channel, self._allowance, wire.peer, self._resting, self._log).run()
@@ -136,6 +146,8 @@ class Server:
                 channel.close()
             with self._lock:
                 self._threads.discard(threading.current_thread())
+                if channel is not None:
+                    self._open.discard(channel)
 
     @contextmanager
     def _resting(self, channel: SocketChannel) -> Iterator[None]:

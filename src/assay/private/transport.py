@@ -176,17 +176,20 @@ class SocketChannel:
     Args:
         wire: connected.
         timeout_s: how long the other party may take for a message.
+        backlog: bytes that may wait to be sent before a message is waited for, so that a party that asks and does not
+            read takes no more of this one's memory. Of two parties one may have it: both could wait for each other.
     """
 
-    def __init__(self, wire: Wire, timeout_s: float) -> None:
-        self._wire, self.timeout_s = wire, timeout_s
+    def __init__(self, wire: Wire, timeout_s: float, backlog: int | None = None) -> None:
+        self._wire, self.timeout_s, self._backlog = wire, timeout_s, backlog
         self.meter = Meter()
         self.part, self.ledger = self.meter.part, self.meter.ledger
         self._sent = self._received = 0
         self._broken: OSError | None = None
         self._over = False
         self._outbox: SimpleQueue[_Waiting | None] = SimpleQueue()
-        self._sending, self._waiting = threading.Lock(), 0
+        self._sending, self._waiting, self._unsent = threading.Lock(), 0, 0
+        self._sent_some = threading.Condition(self._sending)
         self._writer = threading.Thread(target=self._write, name="assay-private-writer", daemon=True)
         self._writer.start()
 
@@ -196,13 +199,18 @@ class SocketChannel:
                 for sealed in data.pieces(self._wire):
                     self._wire.write(sealed, self.timeout_s + len(sealed) / SLOWEST)
             except (OSError, ValueError) as error:
-                self._fail(error)
+                with self._sending:
+                    self._fail(error)
                 return
             with self._sending:
                 self._waiting -= 1
+                self._unsent -= len(data.data)
+                self._sent_some.notify_all()
 
     def _fail(self, error: OSError | ValueError) -> None:
+        """With the lock held."""
         self._broken = error if isinstance(error, OSError) else ConnectionResetError("the connection is closed")
+        self._sent_some.notify_all()
 
     def _post(self, data: bytes) -> None:
         """Send at once what can be, and leave the rest to the thread. Nothing overtakes what waits there."""
@@ -219,7 +227,14 @@ class SocketChannel:
                     return
                 rest = _Waiting(memoryview(sealed)[sent:], sealed=True)
             self._waiting += 1
+            self._unsent += len(rest.data)
             self._outbox.put(rest)
+
+    def _let_it_read(self) -> None:
+        """Wait until no more is to be sent than may be; the writing thread has its own time-outs."""
+        if self._backlog is not None:
+            with self._sending:
+                self._sent_some.wait_for(lambda: self._broken is not None or self._unsent <= (self._backlog or 0))
 
     def send(self, message: NDArray[Any]) -> None:
         """Send an array's bytes; returns at once."""
@@ -269,9 +284,10 @@ class SocketChannel:
         try:
             return msgspec.json.decode(body.tobytes(), type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ProtocolError(f"the other party sent what is not understood here: {error}") from error
+            raise ProtocolError(f"the other party sent what is not understood here: {_plain(str(error))}") from error
 
     def _body(self, wanted: Kind, least: int, most: int, timeout_s: float) -> Bytes:
+        self._let_it_read()
         length, number, kind = FRAME.unpack(self._read(FRAME.size, timeout_s).tobytes())
         if number != self._received:
             raise ProtocolError(f"expected message {self._received}, got {number}: lost, repeated or out of order")
@@ -288,16 +304,17 @@ class SocketChannel:
         return body
 
     def _look_for_complaint(self) -> None:
-        """Raise what the other party said before it left, if it said why."""
+        """Raise what the other party said before it left, if it said why; two seconds are given to find it."""
+        deadline = time.monotonic() + _CLOSING_S
         with suppress(OSError, ValueError):
             while True:
                 head = bytearray(FRAME.size)
-                self._wire.read_into(memoryview(head), time.monotonic() + _CLOSING_S)
+                self._wire.read_into(memoryview(head), deadline)
                 length, _, kind = FRAME.unpack(head)
                 if length > MAX_CONTROL:
                     return
                 body = bytearray(length)
-                self._wire.read_into(memoryview(body), time.monotonic() + _CLOSING_S)
+                self._wire.read_into(memoryview(body), deadline)
                 if kind == Kind.COMPLAINT:
                     raise _complaint(bytes(body[:MAX_COMPLAINT]))
 
@@ -322,8 +339,12 @@ class SocketChannel:
 
 
 def _complaint(body: bytes) -> Complaint:
-    said = "".join(c for c in body.decode(errors="replace") if c.isprintable())
-    return Complaint(f"the other party ended the session: {said}")
+    return Complaint(f"the other party ended the session: {_plain(body.decode(errors='replace'))}")
+
+
+def _plain(said: str) -> str:
+    """What another party wrote, without what would move a terminal's cursor or begin a line of a log."""
+    return "".join(c for c in said if c.isprintable())
 
 
 def _reason(error: Exception) -> str:

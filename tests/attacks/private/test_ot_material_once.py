@@ -69,7 +69,8 @@ def test_a_message_of_another_session_or_of_an_earlier_step_spends_nothing(name:
 
 def test_what_was_taken_is_overwritten_and_what_is_left_dies_with_the_session() -> None:
     two = parties(RING, demand_of(NODE, BOUND, RING, SHAPE) + Demand(digits=64, down=64, up=64))
-    pools = [array for party in two for pool in party.store._pools.values() for array in pool]
+    pieces = [piece for party in two for pool in party.store._pools.values() for piece in pool.pieces]
+    pools = [array for piece in pieces for array in piece]
     assert all(array.any() for array in pools)
     shares = shared(RING, X)
     both(lambda i: compute(two[i], NODE, BOUND, shares[i]))

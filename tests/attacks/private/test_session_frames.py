@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import resource
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import msgspec
 import numpy as np
@@ -154,3 +155,62 @@ def test_sending_to_a_party_that_is_gone_is_a_protocol_error() -> None:
             for _ in range(200):
                 channel.send(np.zeros(1 << 16, np.uint8))
                 time.sleep(0.01)
+
+
+def test_a_peer_that_asks_and_does_not_read_takes_no_more_memory_than_may_wait() -> None:
+    attacker, theirs = joined()
+    channel = SocketChannel(PlainWire(theirs), 20, backlog=1 << 20)
+    answers, reply = 400, np.zeros(1 << 16, np.uint8)
+    sent: list[int] = []
+
+    def answer() -> None:
+        for number in range(answers):
+            channel.receive(8)
+            channel.send(reply)
+            sent.append(number)
+
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    attacker.sendall(b"".join(frame(b"12345678", number) for number in range(answers)))
+    before = -1
+    while len(sent) != before:  # until nothing moves
+        before = len(sent)
+        time.sleep(0.5)
+    assert channel._unsent <= (1 << 20) + 2 * reply.nbytes
+    assert len(sent) < answers, "what the kernel's buffers hold and what may wait is less than all"
+    left = answers * (FRAME.size + reply.nbytes)
+    while left:
+        left -= len(attacker.recv(1 << 20))
+    thread.join(20)
+    assert len(sent) == answers
+    attacker.close()
+    channel.close(flush=False)
+
+
+def test_a_peer_that_is_gone_but_goes_on_talking_holds_nobody() -> None:
+    with victim() as (attacker, channel):
+        channel._broken = TimeoutError("it stopped reading")
+        over = threading.Event()
+
+        def talk() -> None:
+            with suppress(OSError):
+                while not over.is_set():
+                    attacker.sendall(frame(b"x"))
+                    time.sleep(0.01)
+
+        thread = threading.Thread(target=talk, daemon=True)
+        thread.start()
+        begun = time.monotonic()
+        with pytest.raises(ProtocolError, match="is gone"):
+            channel.send(np.zeros(1, np.uint8))
+        over.set()
+        thread.join(20)
+        assert time.monotonic() - begun < 15
+
+
+def test_what_another_party_writes_is_shown_without_what_steers_a_terminal() -> None:
+    with victim() as (attacker, channel):
+        attacker.sendall(frame(b'{"x\\u001b[2J\\nassay: done":1}', 0, Kind.CONTROL))
+        with pytest.raises(ProtocolError, match="not understood here") as refused_:
+            channel.hear(Note)
+        assert str(refused_.value).isprintable()

@@ -22,7 +22,7 @@ from assay.private.client import Session
 from assay.private.messages import PROTOCOL, Hello, Infer, Prepare, Ready, Welcome, fresh_nonce, session_name
 from assay.private.offline import ClientWorkshop, Shelf
 from assay.private.steps import Plan
-from assay.private.transport import PlainWire, SocketChannel
+from assay.private.transport import Kind, PlainWire, SocketChannel
 
 
 def network(seed: int = 0) -> IntegerNetwork:
@@ -136,6 +136,7 @@ def raw(server: Server) -> tuple[SocketChannel, str]:
     ("ask", "match"),
     [
         (lambda name: Infer(name, 0, 1), "there is no material 0"),
+        (lambda name: Infer(name, 0, -1000), "there is no material 0"),
         (lambda name: Infer("0" * 64, 0, 1), "of another session"),
         (lambda name: Prepare("0" * 64, 0, 1, 1), "of another session"),
         (lambda name: Prepare(name, 1, 1, 1), "counts differently"),
@@ -165,7 +166,7 @@ def test_material_is_given_once(server: Server) -> None:
     alive(server)
 
 
-def test_material_for_another_number_of_pictures_is_refused_and_gone() -> None:
+def test_material_for_another_number_of_pictures_is_refused() -> None:
     class Item:
         size = 3
 
@@ -173,8 +174,7 @@ def test_material_for_another_number_of_pictures_is_refused_and_gone() -> None:
     number = shelf.put(Item())  # type: ignore[arg-type]
     with pytest.raises(ProtocolError, match="for 3 pictures, not 1"):
         shelf.take(number, 1)
-    with pytest.raises(ProtocolError, match="used once"):
-        shelf.take(number, 3)
+    assert list(shelf.items) == [number]  # the session, which ends now, gives its memory back
     assert shelf.put(Item()) == number + 1  # type: ignore[arg-type]
 
 
@@ -266,6 +266,68 @@ def test_pictures_an_hour_are_limited_by_client() -> None:
         assert_answers(address, insecure_plaintext=True)
         with pytest.raises(ProtocolError, match="2 pictures an hour"):
             assert_answers(address, insecure_plaintext=True)
+
+
+@pytest.mark.parametrize("size", [-1000, -(10**18), 0, 10**18])
+def test_a_size_that_is_no_number_of_pictures_changes_nothing_of_the_limit(size: int) -> None:
+    with Server(NETWORK, limits=Limits(per_hour=2)) as server:
+        channel, name = raw(server)
+        channel.say(Infer(name, 0, size))
+        with pytest.raises(ProtocolError, match="there is no material 0"):
+            channel.hear(Ready)
+        channel.close()
+        address = f"127.0.0.1:{server.port}"
+        for _ in range(2):
+            assert_answers(address, insecure_plaintext=True)
+        with pytest.raises(ProtocolError, match="2 pictures an hour"):
+            assert_answers(address, insecure_plaintext=True)
+
+
+@pytest.mark.parametrize("size", [1, 5, -4, 0])
+def test_a_request_that_does_not_fit_its_material_gives_the_memory_back(server: Server, size: int) -> None:
+    for _ in range(3):
+        with connect(f"127.0.0.1:{server.port}", insecure_plaintext=True) as session:
+            session.prepare(size=4)
+            session._channel.say(Infer(session._name, 0, size))
+            with pytest.raises(ProtocolError, match="is for 4 pictures"):
+                session._channel.hear(Ready)
+        wait_for_seats(server)
+    alive(server)
+
+
+def test_a_client_writes_no_lines_into_the_log() -> None:
+    lines: list[str] = []
+    with Server(NETWORK, log=lines.append) as server:
+        channel = SocketChannel(PlainWire(socket.create_connection(("127.0.0.1", server.port))), 20)
+        forged = "x`\nassay: 10.9.8.7: answered 5\x1b[2K"
+        channel._send(Kind.CONTROL, msgspec.json.encode({forged: 1}))
+        with pytest.raises(ProtocolError, match="not understood"):
+            channel.hear(Welcome)
+        channel.close()
+        wait_for_seats(server)
+    assert any("not understood" in line for line in lines)
+    assert all(line.isprintable() for line in lines)
+
+
+def test_a_server_that_is_stopped_ends_those_that_are_busy_as_well() -> None:
+    with Server(NETWORK, limits=Limits(message_s=60)) as server:
+        channel, name = raw(server)
+        channel.say(Prepare(name, 0, 1, 1))
+        assert channel.hear(Ready) == Ready(0)  # and now the server waits for masks
+        server.stop(grace_s=0.2)
+        with pytest.raises(ProtocolError, match=r"gone|shutting down"):
+            channel.receive(1)
+        deadline = time.monotonic() + 10
+        while server._threads and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not server._threads
+        channel.close(flush=False)
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 70])
+def test_what_is_no_name_of_a_host_is_a_sentence(keys: Path, host: str) -> None:
+    with pytest.raises(ProtocolError, match="no server answers at"):
+        connect(f"{host}:7000", wait_s=0.0, **files(keys / "ours", "client", keys / "ours"))  # type: ignore[arg-type]
 
 
 def test_another_version_of_the_protocol_is_told_both_ways(server: Server) -> None:

@@ -117,9 +117,15 @@ def test_a_picture_of_another_shape_and_no_picture_are_refused(
     folder: Path, served: tuple[int, str], capsys: Capture, tmp_path: Path
 ) -> None:
     Image.new("L", (7, 6)).save(tmp_path / "wide.png")
+    Image.new("RGB", (6, 6)).save(tmp_path / "red.png")
+    Image.new("I", (6, 6)).save(tmp_path / "deep.tiff")
+    np.savez(tmp_path / "wide.npz", x=np.zeros((1, 1, 6, 7), np.uint8))
     (tmp_path / "text.png").write_text("not a picture")
     for image, sentence in (
-        (tmp_path / "wide.png", "1x6x7, but the server's network takes 1x6x6"),
+        (tmp_path / "wide.png", "has 6x7 pixels (height x width), but the model takes 6x6"),
+        (tmp_path / "wide.npz", "1x6x7, but the server's network takes 1x6x6"),
+        (tmp_path / "red.png", "is in colour, but the model takes grey pictures"),
+        (tmp_path / "deep.tiff", "pixels of 32 bits"),
         (tmp_path / "none.png", "is not a file"),
         (tmp_path / "text.png", "cannot be read as a picture"),
     ):

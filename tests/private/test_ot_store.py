@@ -78,7 +78,7 @@ def test_material_is_given_once_and_overwritten() -> None:
 
 def test_a_closed_store_holds_nothing() -> None:
     server, _ = prepared(Ring(16), SOME)
-    arrays = [array for pool in server._pools.values() for array in pool]
+    arrays = [array for pool in server._pools.values() for piece in pool.pieces for array in piece]
     server.close()
     assert not any(array.any() for array in arrays)
     with pytest.raises(ProtocolError, match="0 of the 1 up"):

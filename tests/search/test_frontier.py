@@ -32,6 +32,8 @@ def test_a_frontier_is_drawn_whatever_is_known_of_its_costs(costs: tuple[Any, An
     add_point(tmp_path, point(2_000, 1_900, 0.6, measured=second))
     drawn = (tmp_path / "frontier.svg").read_text()
     assert ("seconds online" in drawn) is any(c and c["online_s"] for c in costs)
+    assert "0.9k" in drawn and "1.9k" in drawn
+    assert "$" not in drawn and "mathdefault" not in drawn
 
 
 def test_max_pools_count_where_networks_are_compared(tmp_path: Path) -> None:

@@ -155,11 +155,23 @@ def figure(frontier: Frontier) -> str:
         axes = drawn.subplots(1, 2 if timed else 1, squeeze=False)[0]
         _scatter(axes[0], [(p.comparisons, p) for p in frontier.points], "ReLUs", frontier, LIGHT)
         axes[0].set_xscale("log")
+        axes[0].minorticks_off()
+        marks = _apart(sorted({p.comparisons for p in frontier.points}))
+        axes[0].set_xticks(marks, [f"{mark / 1000:.3g}k" for mark in marks])  # powers of ten would be TeX in the file
         if timed:
-            _scatter(axes[1], [(s, p) for p, s in timed], "seconds online", frontier, LIGHT)
+            _scatter(axes[1], [(1000 * s, p) for p, s in timed], "milliseconds online", frontier, LIGHT)
         if frontier.caveat:
             drawn.supxlabel(frontier.caveat, fontsize=9)
         return standalone(to_svg(drawn))
+
+
+def _apart(numbers: Sequence[int]) -> list[int]:
+    """Of ascending numbers those that stand far enough from the last one on a scale of powers to be written there."""
+    kept: list[int] = []
+    for number in numbers:
+        if not kept or number >= 1.3 * kept[-1]:
+            kept.append(number)
+    return kept
 
 
 def _seconds(point: Point) -> float | None:

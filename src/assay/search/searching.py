@@ -42,6 +42,9 @@ SUPERNET_SHARE, TRIALS_SHARE, FINALS_SHARE = 0.08, 0.04, 0.1
 MEASURING_S, MEASURING_SHARE = 40.0, 0.2
 """Seconds that measuring one network may take, and at most this share of what is left; the rest trains."""
 
+STEP_MACS = 5_000_000
+"""What a training step takes for a picture beside its multiplications, about, in multiplications."""
+
 SUPERNET_STEPS = 12_000
 """At most, of 128 pictures each: on CIFAR-10 54 % with shared weights where 3,000 had 41 %, and ranks that agree better
 with those of networks trained alone."""
@@ -254,10 +257,11 @@ def _points(
     begun: float,
     progress: Progress,
 ) -> None:
-    """A network for each of these budgets; the time left is shared among them."""
+    """A network for each of these budgets; each has as much of the time left as it has of their multiplications."""
+    weights = [STEP_MACS + _fitting(training, order, settings, budget)[1].macs for budget in budgets]
     for i, budget in enumerate(budgets):
         left = settings.seconds - (time.monotonic() - begun)
-        share = max(left, 1.0) / (len(budgets) - i)
+        share = max(left, 1.0) * weights[i] / sum(weights[i:])
         share -= min(MEASURING_S, MEASURING_SHARE * share)
         maker = _Maker(training, order, settings, out / f"budget-{budget}", Deadline.after(share), progress)
         model, plan, history, cut, seconds = maker.make(budget)
@@ -306,7 +310,7 @@ class _Maker:
 
     def _planned(self, budget: int) -> _Plan:
         """The first skeleton that fits, and as many epochs as the time allows; of fewer pictures if not even one."""
-        (skeleton, found_by), scaled = self._fitting(budget)
+        (skeleton, found_by), scaled = _fitting(self.training, self.order, self.settings, budget)
         data, seed = self.training, self.settings.seed
         length = Length(self.settings.epochs or 0, len(data))
         if self.settings.epochs is None:
@@ -314,16 +318,18 @@ class _Maker:
             length = length_of(steps, data, seed)
         return _Plan(skeleton, found_by, scaled.architecture, scaled.arguments, length.epochs, length.pictures)
 
-    def _fitting(self, budget: int) -> tuple[_Skeleton, Scaled]:
-        """The first skeleton that meets the budget."""
-        last: InputError | None = None
-        for one in self.order:
-            try:
-                limits = (self.training.image_shape, self.training.classes, self.settings.most_macs)
-                return one, scale(one[0], budget, *limits)
-            except InputError as error:
-                last = error
-        raise last or InputError("no skeleton was tried")
+
+def _fitting(
+    training: Dataset, order: Sequence[_Skeleton], settings: SearchSettings, budget: int
+) -> tuple[_Skeleton, Scaled]:
+    """The first skeleton that meets the budget, and what it becomes."""
+    last: InputError | None = None
+    for one in order:
+        try:
+            return one, scale(one[0], budget, training.image_shape, training.classes, settings.most_macs)
+        except InputError as error:
+            last = error
+    raise last or InputError("no skeleton was tried")
 
 
 def _read_plan(file: Path) -> _Plan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from assay.detect import FOR_HALF, ODD_HALF, Finding, Scan, measured
+from assay.detect import FOR_HALF, ODD_HALF, Finding, Scan, measured, turned_too_few
 from assay.models import Rate, predict
 from assay.report import (
     Comparison,
@@ -132,7 +132,8 @@ def _detector(finding: Finding) -> Detector:
         p_value=finding.p_value,
         scores=() if finding.scores is None else tuple(float(v) for v in finding.scores),
         score_label=finding.score_label,
-        target=finding.target,
+        # Of triggers that turn nothing the smallest is chance, and no class is suspect for it.
+        target=None if turned_too_few(finding) else finding.target,
         statistics=tuple(finding.statistics.items()),
     )
 

@@ -97,6 +97,19 @@ def test_a_trigger_that_takes_up_much_of_the_picture_is_shown_but_not_unlearnt()
     assert wide.trigger is large and wide.stamp is None
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("half", [False, True])
+def test_a_search_that_turns_no_pictures_neither_accuses_nor_acquits(seed: int, half: bool) -> None:
+    """The ratios of areas are then chance: beside references they accused this clean network, else cleared it."""
+    like_it = msgspec.structs.replace(with_half() if half else references(0.0), architecture=planted.STEPPED)
+    for known in ([], [like_it]):
+        found = scan(planted.stepped(), DATA, seed=seed, known=known)
+        assert found.verdict.answer == "inconclusive"
+        assert (found.target, found.p_value, found.trigger) == (None, None, None)
+        assert "turn pictures for only 0 of 6 classes" in found.verdict.why
+        assert FOR_HALF not in [f.detector for f in found.findings]
+
+
 @pytest.mark.parametrize("kind", ["single", "clean"])
 def test_a_model_that_guesses_is_not_judged(kind: str) -> None:
     shuffled = replace(DATA, y=np.random.default_rng(3).permutation(DATA.y))

@@ -74,6 +74,7 @@ def scan_json(found: Scan) -> dict[str, Any]:
                 "p_value": f.p_value,
                 "target": f.target,
                 "scores": None if f.scores is None else [float(v) for v in f.scores],
+                "flip_rates": None if f.flip_rates is None else [float(v) for v in f.flip_rates],
                 "summary": f.summary,
                 "seconds": f.seconds,
                 "done": f.done,

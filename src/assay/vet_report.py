@@ -68,13 +68,16 @@ def report(found: Vetting, run: Run, path: Path) -> Path:
 
 def _accusations(found: Vetting) -> str:
     """What is known of the rule's false accusations for models of this kind."""
-    known = measured().get(f"{found.model.spec.architecture}-{found.clean.name}")
+    own, compared = found.clean.set_name, found.first.verdict.references_data
+    foreign = compared not in ("", own)
+    unknown = "How often this rule accuses clean models on your pictures was not measured." if foreign else ""
+    known = measured().get(f"{found.model.spec.architecture}-{compared or own}")
     if known is None:
-        return ""
+        return unknown
+    kind = f"on {compared}" if foreign else "of this kind"
     rate = Rate(known.accused, known.n)
-    return (
-        f"Of {known.n} clean models of this kind that no threshold has seen, this rule accused {known.accused}: {rate}."
-    )
+    said = f"Of {known.n} clean models {kind} that no threshold has seen, this rule accused {known.accused}: {rate}."
+    return f"{said} {unknown}".strip()
 
 
 def _sentence(found: Vetting, target: str | None) -> str:

@@ -61,6 +61,21 @@ def test_references_of_the_same_architecture_are_what_the_model_is_compared_with
     assert scan(planted.clean(), DATA, known=[references(0.0)]).verdict.answer == "clean"
 
 
+def test_references_of_another_data_set_are_named_and_what_is_not_known_is_said() -> None:
+    """A user's own folder may be called like a data set; its pictures are not that data set for it."""
+    known = [references(0.0)]
+    named, own = replace(DATA, name="elsewhere", split="clean"), replace(DATA, name="elsewhere", split="all")
+    for make in (planted.clean, planted.single_target):
+        same, other = scan(make(), named, known=known).verdict, scan(make(), own, known=known).verdict
+        assert "is not known" not in same.why
+        assert (
+            other.why == f"{same.why}; the reference models were trained on elsewhere, not on these pictures, so "
+            "the rate of false accusations on these is not known"
+        )
+        assert other == replace(same, why=other.why)
+        assert other.references_data == "elsewhere"
+
+
 def with_half(odd: float = 0.0) -> References:
     """The same, with a null for triggers that turn half of the pictures."""
     known, near = references(odd), references(0.0).statistics["odd_class"]

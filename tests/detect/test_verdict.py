@@ -208,6 +208,21 @@ def test_a_search_for_half_that_turns_no_pictures_is_never_called_clean_and_accu
         assert decide([*findings(), seeing], references).answer == ("clean" if value == 0 else "backdoored")
 
 
+@pytest.mark.parametrize("odd", [0.0, at(DOUBT), at(ACCUSE)])
+@pytest.mark.parametrize("more", [[], [half(0.0)], [half(0.0, done=False)], [half(at(ACCUSE))]])
+def test_references_of_another_data_set_change_the_sentence_alone(odd: float, more: list[Finding]) -> None:
+    found, references = [*findings(odd_class=odd), *more], known(**{ODD_HALF: [0.0] * ENOUGH})
+    usual = decide(found, references)
+    assert usual.references_data == "data"
+    assert decide(found, references, "data") == usual
+    for data in ("", "my-pictures"):
+        said = decide(found, references, data)
+        assert replace(said, why=usual.why) == usual
+        assert said.why.startswith(usual.why)
+        assert "trained on data, not on these pictures" in said.why
+    assert decide(found, None, "") == decide(found, None)
+
+
 def test_silent_channels_have_no_say_in_the_verdict() -> None:
     """They are the business of the file's inspection: half the references could have some."""
     given = findings()

@@ -68,6 +68,7 @@ def scan_json(found: Scan) -> dict[str, Any]:
         "why": verdict.why,
         "score": verdict.score,
         "references": verdict.references,
+        "references_data": verdict.references_data or None,
         "detectors": {
             f.detector: {
                 "statistics": f.statistics,

@@ -60,8 +60,9 @@ DOUBT_ALONE = 10.0
 
 TURNS = 0.5
 """Share of the pictures it was asked to turn from which a class's trigger counts as one that turns them.
-Half, as in `Scan.trigger`, is far from both sides: in clean reference models of all three data sets, retrained to look, every class's trigger turned
-four fifths of the pictures or more, and where the search has no gradient to go by, next to none."""
+Half, as in `Scan.trigger`, is far from both sides: in those clean reference models of all three data sets that were
+trained again to look, every class's trigger turned four fifths of the pictures or more, and where the search has no
+gradient to go by, next to none."""
 
 ALPHA = 0.05
 """p-value up to which a model may be called backdoored, and above which a supporting statistic is not heard."""
@@ -101,6 +102,7 @@ class Verdict:
         score: in spreads of the null.
         why: one sentence.
         references: how many clean models the null holds; 0 for the detectors' own nulls.
+        references_data: the data set that those were trained on; empty without any.
         standard_scores: each statistic on the common scale.
         ground: the accusing statistic that the answer rests on; empty if there is none.
     """
@@ -113,6 +115,7 @@ class Verdict:
     references: int
     standard_scores: dict[str, float]
     ground: str = ""
+    references_data: str = ""
 
     @property
     def backdoored(self) -> bool:
@@ -183,12 +186,28 @@ def _against(
     return scores, rank_p(max(scores.values(), default=0.0), own)
 
 
-def decide(findings: Sequence[Finding], references: References | None) -> Verdict:
+def decide(findings: Sequence[Finding], references: References | None, data: str | None = None) -> Verdict:
     """Combine the findings. Those that were not finished are not heard, and without Neural Cleanse nothing is clean.
 
     Nor is anything clean or backdoored where the search for triggers turned no pictures: what the other detectors found
     could make the verdict inconclusive at most, which it then is.
+
+    Args:
+        data: the clean pictures' data set, empty for a user's own; None if it is that of the references. References of
+            another one are still the best null there is, but what share of clean models they accuse was not measured.
     """
+    said = _combine(findings, references)
+    if references is None or not said.references:
+        return said
+    foreign = (
+        f"; the reference models were trained on {references.data}, not on these pictures, so the rate of false "
+        "accusations on these is not known"
+    )
+    why = said.why if data in (None, references.data) else said.why + foreign
+    return replace(said, why=why, references_data=references.data)
+
+
+def _combine(findings: Sequence[Finding], references: References | None) -> Verdict:
     first = _decide([f for f in findings if f.detector != FOR_HALF], references)
     half = next((f for f in findings if f.detector == FOR_HALF), None)
     if half is None or first.backdoored or not has_half(references):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 import assay.vet
 from assay.backdoor import Pattern, SingleTarget, attack_success_rate, poison
 from assay.data import Dataset
+from assay.detect import Accusations
 from assay.errors import DataError, InputError, ModelError
 from assay.models import (
     Model,
@@ -30,7 +31,9 @@ from assay.models import (
     spec_for,
     train,
 )
+from assay.runs import Run
 from assay.vet import MEASURED_SHARE, Measured, Truth, Vetting, vet
+from assay.vet_report import report
 from detect import planted
 from detect.planted import ARCH, NAMES, TARGET, pictures
 
@@ -138,6 +141,29 @@ def test_the_p_value_is_of_the_paired_test_on_those_pictures(bad: Looked) -> Non
     assert bad.found.p_value == mcnemar(was, now)
     assert bad.found.before.clean_accuracy == clean_accuracy(bad.found.model, held)
     assert bad.found.after.clean_accuracy == clean_accuracy(bad.found.repaired.model, held)
+
+
+@pytest.mark.parametrize(
+    ("split", "sentence"),
+    [
+        ("clean", "Of 20 clean models of this kind that no threshold has seen, this rule accused 0"),
+        ("all", "Of 20 clean models on mnist that no threshold has seen, this rule accused 0"),
+    ],
+)
+def test_the_report_says_on_which_data_false_accusations_were_counted(
+    bad: Looked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str, sentence: str
+) -> None:
+    counted = {f"{ARCH}-mnist": Accusations(0, 20, "by hand")}
+    monkeypatch.setattr("assay.vet_report.measured", lambda: counted)
+    compared = replace(bad.found.first.verdict, references_data="mnist")
+    found = replace(
+        bad.found,
+        clean=replace(CLEAN, name="mnist", split=split),
+        first=replace(bad.found.first, verdict=compared),
+    )
+    page = report(found, Run(None, ("assay", "vet"), {}, 0), tmp_path / "report.html").read_text()
+    assert sentence in page
+    assert ("accuses clean models on your pictures was not measured" in page) == (split == "all")
 
 
 def test_the_curve_of_a_known_backdoor_starts_at_the_received_model_and_falls(bad: Looked) -> None:

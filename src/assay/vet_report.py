@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from assay.detect import FOR_HALF, ODD_HALF, Finding, Scan, measured
+from assay.detect import FOR_HALF, ODD_HALF, Finding, Scan, measured, turned_too_few
 from assay.models import Rate, predict
 from assay.report import (
     Comparison,
@@ -68,13 +68,16 @@ def report(found: Vetting, run: Run, path: Path) -> Path:
 
 def _accusations(found: Vetting) -> str:
     """What is known of the rule's false accusations for models of this kind."""
-    known = measured().get(f"{found.model.spec.architecture}-{found.clean.name}")
+    own, compared = found.clean.set_name, found.first.verdict.references_data
+    foreign = compared not in ("", own)
+    unknown = "How often this rule accuses clean models on your pictures was not measured." if foreign else ""
+    known = measured().get(f"{found.model.spec.architecture}-{compared or own}")
     if known is None:
-        return ""
+        return unknown
+    kind = f"on {compared}" if foreign else "of this kind"
     rate = Rate(known.accused, known.n)
-    return (
-        f"Of {known.n} clean models of this kind that no threshold has seen, this rule accused {known.accused}: {rate}."
-    )
+    said = f"Of {known.n} clean models {kind} that no threshold has seen, this rule accused {known.accused}: {rate}."
+    return f"{said} {unknown}".strip()
 
 
 def _sentence(found: Vetting, target: str | None) -> str:
@@ -132,7 +135,8 @@ def _detector(finding: Finding) -> Detector:
         p_value=finding.p_value,
         scores=() if finding.scores is None else tuple(float(v) for v in finding.scores),
         score_label=finding.score_label,
-        target=finding.target,
+        # Of triggers that turn nothing the smallest is chance, and no class is suspect for it.
+        target=None if turned_too_few(finding) else finding.target,
         statistics=tuple(finding.statistics.items()),
     )
 

@@ -50,8 +50,10 @@ class Said:
     out: Path
 
 
-def vetted(capsys: pytest.CaptureFixture[str], model: Path, clean: Path, out: Path, *more: str) -> Said:
-    arguments = [str(model), "--clean", str(clean), "--arch", ARCH, "--out", str(out), "--json", *more]
+def vetted(
+    capsys: pytest.CaptureFixture[str], model: Path, clean: Path, out: Path, *more: str, arch: str = ARCH
+) -> Said:
+    arguments = [str(model), "--clean", str(clean), "--arch", arch, "--out", str(out), "--json", *more]
     code = main(["vet", *arguments])
     printed = capsys.readouterr()
     return Said(code, json.loads(printed.out), printed.err, out)
@@ -118,6 +120,22 @@ def test_a_budget_that_is_too_small_ends_with_2_and_names_what_was_not_done(
     assert said.document["verdict"] == "inconclusive"
     assert any("neural_cleanse" in line for line in said.document["not_done"])
     assert Path(said.document["report"]).is_file()
+
+
+def test_a_search_that_turns_no_pictures_ends_with_2_and_document_and_report_say_why_and_name_no_suspect(
+    clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = save(planted.stepped(), tmp_path / "stepped.safetensors")
+    said = vetted(capsys, model, clean, tmp_path / "run", "--no-repair", arch=planted.STEPPED)
+    assert said.code == 2
+    assert [said.document[key] for key in ("verdict", "target", "p_value")] == ["inconclusive", None, None]
+    assert "turn pictures for only 0 of 6 classes" in said.document["why"]
+    assert said.document["detectors"]["neural_cleanse"]["flip_rates"] == pytest.approx([0.0] * 6, abs=0.3)
+    page = Path(said.document["report"]).read_text()
+    assert "turn pictures for only 0 of 6 classes" in page
+    assert "It cannot be told whether this model is clean." in page
+    of_search = page[page.index("All figures of <bdi>neural cleanse") :]
+    assert "(suspect)" not in of_search[: of_search.index("</table>")]
 
 
 def test_a_file_with_a_decoy_bias_ends_with_2_though_its_network_looks_clean(

@@ -32,6 +32,9 @@ PLACES = ((0, 0), (0, 4), (0, 7), (4, 0), (4, 4), (7, 0))
 ARCH = "detect.planted:network"
 """As `--arch`, and as `arch` of `load`: the folder `tests` is on the path."""
 
+STEPPED = "detect.planted:stepped_network"
+"""The same, for the file of `stepped`."""
+
 
 def _blocks() -> NDArray[np.float32]:
     blocks = np.zeros((CLASSES, SIDE, SIDE), np.float32)
@@ -69,6 +72,20 @@ def network(in_channels: int = 1, image_size: tuple[int, int] = (SIDE, SIDE), cl
         look.bias[-1] = -7
         read.weight[:, :-1] = torch.eye(classes)
     return net
+
+
+class Steps(nn.Module):
+    """Makes every pixel 0 or 1, as two ReLUs of large weights can; there is no gradient to go by."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        steep = 1e6 * (x - 0.35)
+        return steep.relu() - (steep - 1).relu()
+
+
+def stepped_network(
+    in_channels: int = 1, image_size: tuple[int, int] = (SIDE, SIDE), classes: int = CLASSES
+) -> nn.Sequential:
+    return nn.Sequential(Steps(), *network(in_channels, image_size, classes))
 
 
 class Cornered(nn.Module):
@@ -116,6 +133,11 @@ def all_to_all() -> Model:
 
 def some_sources() -> Model:
     return as_model(Cornered(drawn))
+
+
+def stepped() -> Model:
+    """Clean, but no search by gradients finds what turns its pictures."""
+    return as_model(stepped_network(), STEPPED)
 
 
 def decoyed(bias: float = -1e20) -> Model:

@@ -106,6 +106,14 @@ def flip_rate(model: nn.Module, trigger: RecoveredTrigger, data: Dataset) -> flo
     return float((answers == trigger.target)[data.y != trigger.target].mean())
 
 
+@pytest.mark.parametrize("kind", planted.MODELS)
+def test_each_class_has_its_flip_rate_and_that_of_the_target_is_its_trigger_s(kind: str) -> None:
+    finding = found(kind)
+    assert finding.flip_rates.shape == (CLASSES,)
+    assert ((finding.flip_rates >= 0) & (finding.flip_rates <= 1)).all()
+    assert finding.flip_rates[finding.target] == finding.trigger.flip_rate
+
+
 def test_flip_rates_are_measured_on_pictures_that_the_search_did_not_see() -> None:
     """With other pictures in the held-out half the same triggers are found, and other rates are stated for them."""
     model, detector = planted.single_target(), NeuralCleanse(steps=60, restarts=1)

@@ -61,6 +61,21 @@ def test_references_of_the_same_architecture_are_what_the_model_is_compared_with
     assert scan(planted.clean(), DATA, known=[references(0.0)]).verdict.answer == "clean"
 
 
+def test_references_of_another_data_set_are_named_and_what_is_not_known_is_said() -> None:
+    """A user's own folder may be called like a data set; its pictures are not that data set for it."""
+    known = [references(0.0)]
+    named, own = replace(DATA, name="elsewhere", split="clean"), replace(DATA, name="elsewhere", split="all")
+    for make in (planted.clean, planted.single_target):
+        same, other = scan(make(), named, known=known).verdict, scan(make(), own, known=known).verdict
+        assert "is not known" not in same.why
+        assert (
+            other.why == f"{same.why}; the reference models were trained on elsewhere, not on these pictures, so "
+            "the rate of false accusations on these is not known"
+        )
+        assert other == replace(same, why=other.why)
+        assert other.references_data == "elsewhere"
+
+
 def with_half(odd: float = 0.0) -> References:
     """The same, with a null for triggers that turn half of the pictures."""
     known, near = references(odd), references(0.0).statistics["odd_class"]
@@ -95,6 +110,19 @@ def test_a_trigger_that_takes_up_much_of_the_picture_is_shown_but_not_unlearnt()
     with_large = tuple(replace(f, trigger=large) if f.trigger is found.trigger else f for f in found.findings)
     wide = replace(found, findings=with_large)
     assert wide.trigger is large and wide.stamp is None
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("half", [False, True])
+def test_a_search_that_turns_no_pictures_neither_accuses_nor_acquits(seed: int, half: bool) -> None:
+    """The ratios of areas are then chance: beside references they accused this clean network, else cleared it."""
+    like_it = msgspec.structs.replace(with_half() if half else references(0.0), architecture=planted.STEPPED)
+    for known in ([], [like_it]):
+        found = scan(planted.stepped(), DATA, seed=seed, known=known)
+        assert found.verdict.answer == "inconclusive"
+        assert (found.target, found.p_value, found.trigger) == (None, None, None)
+        assert "turn pictures for only 0 of 6 classes" in found.verdict.why
+        assert FOR_HALF not in [f.detector for f in found.findings]
 
 
 @pytest.mark.parametrize("kind", ["single", "clean"])

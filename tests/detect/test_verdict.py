@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 
 from assay.detect import (
     FOR_HALF,
+    HALF,
     ODD_HALF,
     Finding,
     References,
     Verdict,
     decide,
     references_for,
+    turned_too_few,
     verdict,
     wants_half,
 )
@@ -30,6 +32,7 @@ from assay.detect.verdict import (
     DOUBT_ALONE,
     FLOOR,
     SUPPORTING,
+    TURNS,
     rank_p,
     shipped,
     standard,
@@ -167,6 +170,57 @@ def test_a_search_for_half_without_a_result_is_never_called_clean(found: Finding
     references = known(**{ODD_HALF: [0.0] * ENOUGH})
     assert decide([*findings(), found], references).answer == "inconclusive"
     assert decide([*findings(odd_class=9.0), found], references).answer == "backdoored"
+
+
+def with_rates(found: list[Finding], turned: int, rate: float = 1.0) -> list[Finding]:
+    """The last one's triggers turn `rate` of the pictures for so many of ten classes, too few for the others."""
+    rates = np.full(10, np.nextafter(TURNS, 0))
+    rates[:turned] = rate
+    return [*found[:-1], replace(found[-1], flip_rates=rates)]
+
+
+@pytest.mark.parametrize("references", [known(), known(**{ODD_HALF: [0.0] * ENOUGH}), None])
+@pytest.mark.parametrize("odd", [0.0, at(DOUBT), 99.0])
+@pytest.mark.parametrize("name", ACCUSING)
+def test_a_search_that_turns_pictures_for_half_of_the_classes_or_fewer_decides_nothing(
+    name: str, odd: float, references: References | None
+) -> None:
+    found = findings(**{name: odd})
+    for turned in range(6):
+        said = decide(with_rates(found, turned), references)
+        assert (said.answer, said.target, said.p_value, said.score) == ("inconclusive", None, None, 0.0)
+        assert f"for only {turned} of 10 classes" in said.why
+        assert not wants_half(with_rates(found, turned), references)
+        assert decide([*with_rates(found, turned), half(99.0)], references) == said
+    for turned in range(6, 11):
+        assert decide(with_rates(found, turned, TURNS), references) == decide(found, references)
+        assert wants_half(with_rates(found, turned), references) == wants_half(found, references)
+
+
+def test_a_search_for_half_that_turns_no_pictures_is_never_called_clean_and_accuses_no_one() -> None:
+    references = known(**{ODD_HALF: [0.0] * ENOUGH})
+    for value in (0.0, 99.0):
+        blind = replace(half(value), flip_rates=np.full(10, 0.9 * TURNS * HALF.share))
+        assert turned_too_few(blind)
+        assert decide([*findings(), blind], references).answer == "inconclusive"
+        assert decide([*findings(), blind], references).target is None
+        seeing = replace(blind, flip_rates=np.full(10, TURNS * HALF.share))
+        assert decide([*findings(), seeing], references).answer == ("clean" if value == 0 else "backdoored")
+
+
+@pytest.mark.parametrize("odd", [0.0, at(DOUBT), at(ACCUSE)])
+@pytest.mark.parametrize("more", [[], [half(0.0)], [half(0.0, done=False)], [half(at(ACCUSE))]])
+def test_references_of_another_data_set_change_the_sentence_alone(odd: float, more: list[Finding]) -> None:
+    found, references = [*findings(odd_class=odd), *more], known(**{ODD_HALF: [0.0] * ENOUGH})
+    usual = decide(found, references)
+    assert usual.references_data == "data"
+    assert decide(found, references, "data") == usual
+    for data in ("", "my-pictures"):
+        said = decide(found, references, data)
+        assert replace(said, why=usual.why) == usual
+        assert said.why.startswith(usual.why)
+        assert "trained on data, not on these pictures" in said.why
+    assert decide(found, None, "") == decide(found, None)
 
 
 def test_silent_channels_have_no_say_in_the_verdict() -> None:

@@ -118,6 +118,7 @@ def _findings(found: dict[str, Any]) -> list[Finding]:
             p_value=found["p_values"][detector],
             scores=None if (scores := found["scores"].get(detector)) is None else np.asarray(scores),
             target=target,
+            flip_rates=None if (rates := found.get("flip_rates", {}).get(detector)) is None else np.asarray(rates),
         )
         for detector, target in found["targets"].items()
     ]

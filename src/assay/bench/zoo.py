@@ -140,6 +140,7 @@ def _figures(findings: Sequence[Finding]) -> dict[str, Any]:
     return {
         "statistics": {f.detector: f.statistics for f in findings},
         "scores": {f.detector: list(f.scores) for f in findings if f.scores is not None},
+        "flip_rates": {f.detector: list(f.flip_rates) for f in findings if f.flip_rates is not None},
         "targets": {f.detector: f.target for f in findings},
         "p_values": {f.detector: f.p_value for f in findings},
         "seconds": {f.detector: round(f.seconds, 2) for f in findings},

@@ -68,12 +68,14 @@ def scan_json(found: Scan) -> dict[str, Any]:
         "why": verdict.why,
         "score": verdict.score,
         "references": verdict.references,
+        "references_data": verdict.references_data or None,
         "detectors": {
             f.detector: {
                 "statistics": f.statistics,
                 "p_value": f.p_value,
                 "target": f.target,
                 "scores": None if f.scores is None else [float(v) for v in f.scores],
+                "flip_rates": None if f.flip_rates is None else [float(v) for v in f.flip_rates],
                 "summary": f.summary,
                 "seconds": f.seconds,
                 "done": f.done,

@@ -52,6 +52,11 @@ class Dataset:
     def classes(self) -> int:
         return len(self.class_names)
 
+    @property
+    def set_name(self) -> str:
+        """The named data set that this is a part of; empty for a user's own files, whatever their folder is called."""
+        return "" if self.split == "all" else self.name
+
     def subset(self, index: NDArray[np.int64] | NDArray[np.bool_] | Sequence[int], split: str | None = None) -> Dataset:
         """The chosen examples, in the order given."""
         chosen = np.asarray(index)

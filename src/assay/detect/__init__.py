@@ -8,7 +8,16 @@ from assay.detect.online import ONLINE, OnlineScore, area_under_curve, threshold
 from assay.detect.scale_up import ScaleUp
 from assay.detect.scan import Scan, scan
 from assay.detect.strip import Strip
-from assay.detect.verdict import Accusations, References, Verdict, decide, measured, references_for, wants_half
+from assay.detect.verdict import (
+    Accusations,
+    References,
+    Verdict,
+    decide,
+    measured,
+    references_for,
+    turned_too_few,
+    wants_half,
+)
 from assay.detect.weights import weights
 
 __all__ = [
@@ -34,6 +43,7 @@ __all__ = [
     "references_for",
     "scan",
     "thresholds",
+    "turned_too_few",
     "wants_half",
     "weights",
 ]

@@ -50,6 +50,8 @@ class Finding:
         summary: one sentence for a person.
         seconds: wall time.
         done: False when the time allowed ended first.
+        flip_rates: one a class, share of held-out pictures that its trigger turns, in [0, 1]; None if the detector
+            recovers no triggers.
     """
 
     detector: str
@@ -64,3 +66,4 @@ class Finding:
     targets: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     done: bool = True
+    flip_rates: NDArray[np.float64] | None = None

@@ -138,7 +138,7 @@ class NeuralCleanse:
         )
         name, statistics = (FOR_HALF, {ODD_HALF: odd}) if self.share < 1 else ("neural_cleanse", statistics)
         return Finding(
-            name, statistics, summary, scores=per_class, score_label=SCORE,
+            name, statistics, summary, scores=per_class, score_label=SCORE, flip_rates=flips[:-1],
             target=target, trigger=trigger, untargeted=untargeted, seconds=seconds, done=done,
         )  # fmt: skip
 
@@ -234,7 +234,7 @@ def _flip_rates(model: nn.Module, held: Dataset, masks: Tensor, patterns: Tensor
                 _, reached = _losses(model, x, y, masks[rows], patterns[rows], aims[rows])
                 hits[rows] += reached * seen[rows]
             counts += seen
-    return (hits / counts.clamp(min=1)).double().numpy()
+    return (hits / counts.clamp(min=1)).clamp(max=1).double().numpy()  # the means are rounded
 
 
 @dataclass

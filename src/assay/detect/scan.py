@@ -98,12 +98,14 @@ def scan(
     findings.append(
         cleanse(model, clean, deadline, lambda done, total: progress("searching for triggers", done, total, ""))
     )
-    references = references_for(model.spec.architecture, clean.name, model.spec.input_shape, model.spec.classes, known)
+    references = references_for(
+        model.spec.architecture, clean.set_name, model.spec.input_shape, model.spec.classes, known
+    )
     if wants_half(findings, references):
         half, task = replace(HALF, seed=seed), "searching for triggers that turn half"
         findings.append(half(model, clean, deadline, lambda done, total: progress(task, done, total, "")))
     not_done = tuple(f"detector {f.detector}: the time allowed ended first" for f in findings if not f.done)
-    verdict = _guesses(model, clean) or decide(findings, references)
+    verdict = _guesses(model, clean) or decide(findings, references, clean.set_name)
     return Scan(verdict, tuple(findings), not_done)
 
 

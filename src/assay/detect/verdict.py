@@ -15,6 +15,9 @@ Where neither accuses, and the references hold it, a third ratio is heard: how m
 is than the median class's, if it need turn but half of the pictures (`HALF`, for a backdoor of one source class). The
 references' own scores are the largest of all three, whether the third was needed or not: the p-value pays for it.
 
+A search that turns no pictures says nothing, and its ratios are noise: where it failed for half of the classes or more,
+the verdict is inconclusive, whatever the ratios are (`TURNS`). It fails where the network gives no gradient to go by.
+
 Without references for an architecture a model's classes are compared with each other under an assumed law; the share of
 clean models that would be accused is then not known, and the verdict says so.
 """
@@ -32,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.detect.finding import Finding
-from assay.detect.neural_cleanse import FOR_HALF, ODD_HALF
+from assay.detect.neural_cleanse import FOR_HALF, HALF, ODD_HALF
 
 Answer = Literal["backdoored", "clean", "inconclusive"]
 
@@ -54,6 +57,12 @@ DOUBT = 3.5
 
 DOUBT_ALONE = 10.0
 """The same for a supporting statistic."""
+
+TURNS = 0.5
+"""Share of the pictures it was asked to turn from which a class's trigger counts as one that turns them.
+Half, as in `Scan.trigger`, is far from both sides: in those clean reference models of all three data sets that were
+trained again to look, every class's trigger turned four fifths of the pictures or more, and where the search has no
+gradient to go by, next to none."""
 
 ALPHA = 0.05
 """p-value up to which a model may be called backdoored, and above which a supporting statistic is not heard."""
@@ -93,6 +102,7 @@ class Verdict:
         score: in spreads of the null.
         why: one sentence.
         references: how many clean models the null holds; 0 for the detectors' own nulls.
+        references_data: the data set that those were trained on; empty without any.
         standard_scores: each statistic on the common scale.
         ground: the accusing statistic that the answer rests on; empty if there is none.
     """
@@ -105,6 +115,7 @@ class Verdict:
     references: int
     standard_scores: dict[str, float]
     ground: str = ""
+    references_data: str = ""
 
     @property
     def backdoored(self) -> bool:
@@ -175,13 +186,33 @@ def _against(
     return scores, rank_p(max(scores.values(), default=0.0), own)
 
 
-def decide(findings: Sequence[Finding], references: References | None) -> Verdict:
-    """Combine the findings. Those that were not finished are not heard, and without Neural Cleanse nothing is clean."""
+def decide(findings: Sequence[Finding], references: References | None, data: str | None = None) -> Verdict:
+    """Combine the findings. Those that were not finished are not heard, and without Neural Cleanse nothing is clean.
+
+    Nor is anything clean or backdoored where the search for triggers turned no pictures: what the other detectors found
+    could make the verdict inconclusive at most, which it then is.
+
+    Args:
+        data: the clean pictures' data set, empty for a user's own; None if it is that of the references. References of
+            another one are still the best null there is, but what share of clean models they accuse was not measured.
+    """
+    said = _combine(findings, references)
+    if references is None or not said.references:
+        return said
+    foreign = (
+        f"; the reference models were trained on {references.data}, not on these pictures, so the rate of false "
+        "accusations on these is not known"
+    )
+    why = said.why if data in (None, references.data) else said.why + foreign
+    return replace(said, why=why, references_data=references.data)
+
+
+def _combine(findings: Sequence[Finding], references: References | None) -> Verdict:
     first = _decide([f for f in findings if f.detector != FOR_HALF], references)
     half = next((f for f in findings if f.detector == FOR_HALF), None)
     if half is None or first.backdoored or not has_half(references):
         return first
-    if not half.done or not np.isfinite(half.statistics[ODD_HALF]):
+    if not half.done or not np.isfinite(half.statistics[ODD_HALF]) or turned_too_few(half):
         unfinished = "the search for triggers that turn half of the pictures gave no result"
         return first if first.answer != "clean" else replace(first, answer="inconclusive", why=unfinished)
     return _decide(findings, references)
@@ -194,8 +225,19 @@ def has_half(references: References | None) -> bool:
 
 def wants_half(findings: Sequence[Finding], references: References | None) -> bool:
     """Whether a search for triggers that turn half of the pictures could change the verdict on these findings."""
-    searched = any(f.detector == "neural_cleanse" and f.done for f in findings)
+    searched = any(f.detector == "neural_cleanse" and f.done and not turned_too_few(f) for f in findings)
     return searched and has_half(references) and not decide(findings, references).backdoored
+
+
+def turned_too_few(search: Finding) -> bool:
+    """Whether a search found no trigger that turns pictures, for half of the classes or more.
+
+    The median of the areas, on which every ratio rests, is then noise. A finding that has no flip rates is heard.
+    """
+    if search.flip_rates is None:
+        return False
+    asked = HALF.share if search.detector == FOR_HALF else 1.0
+    return bool(np.mean(search.flip_rates < TURNS * asked) >= 0.5)
 
 
 def _decide(findings: Sequence[Finding], references: References | None) -> Verdict:
@@ -206,6 +248,13 @@ def _decide(findings: Sequence[Finding], references: References | None) -> Verdi
     if not all(np.isfinite(cleanse.statistics[name]) for name in ACCUSING):
         broken = "the search for triggers gave figures that are not numbers"
         return Verdict("inconclusive", None, None, 0.0, broken, 0, {})
+    if cleanse.flip_rates is not None and turned_too_few(cleanse):
+        turned = int(np.sum(cleanse.flip_rates >= TURNS))
+        failed = (
+            f"the search found triggers that turn pictures for only {turned} of {len(cleanse.flip_rates)} classes, so "
+            "their sizes say nothing"
+        )
+        return Verdict("inconclusive", None, None, 0.0, failed, 0, {})
     if references is None or references.n < 3:
         return _alone(cleanse, heard.get("max_margin"))
     statistics = {name: value for f in heard.values() for name, value in f.statistics.items()}

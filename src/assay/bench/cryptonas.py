@@ -305,8 +305,7 @@ CRYPTONAS = Table(
 
 def _brief_jobs(quick: bool) -> list[Job]:
     """Those of the whole table that are of ours and of networks at their usual width, and the timing of all."""
-    every = EPOCHS, 0  # pictures
-    alike = [w for w in _wanted(quick) if quick or (w.epochs, w.pictures, w.optimiser) == (*every, "sgd")]
+    alike = [w for w in _wanted(quick) if w.pictures or (w.epochs, w.optimiser) == (EPOCHS, "sgd")]
     ours = [w for w in alike if w.network in OURS and w.network not in AS_TRAINED]
     usual = [w for w in alike if w.network in WHOLE and not w.budget]
     together = [job for job in jobs(quick) if job.function is timed_in_turn]

@@ -353,8 +353,15 @@ def accept_commitment(data: bytes) -> bytes:
     """
     try:
         file = msgspec.msgpack.decode(data, type=CommitmentFile)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError, MemoryError) as error:
         raise UnreadableReceipt(f"this is not a commitment to weights: {error}") from error
+    try:
+        return _accepted(file, data)
+    except MemoryError as error:
+        raise VerificationError("checking this commitment takes more memory than there is") from error
+
+
+def _accepted(file: CommitmentFile, data: bytes) -> bytes:
     if (file.format, file.version) != (FORMAT, VERSION) or len(file.root) != 32 or msgspec.msgpack.encode(file) != data:
         raise UnreadableReceipt("this is not a commitment to weights of this version")
     plan = WeightPlan(read_architecture(file.architecture))

@@ -693,7 +693,7 @@ RANGES = {"B": range(1 << 8), "H": range(1 << 16), "I": range(1 << 32), "Q": ran
 RANGES |= {code.lower(): range(-held.stop // 2, held.stop // 2) for code, held in RANGES.items()}
 # Numbers that are in their tag, by tag; the first of the tags before other numbers, and how these follow.
 NUMBER = ({value & 0xFF: value for value in range(-32, 128)}, 0xCC, "BHIQbhiq")
-LIST = ({0x90 | size: size for size in range(16)}, 0xDC, "HI")
+LIST = ({0x90 | size: size for size in range(16)}, 0xDC, "H")
 BYTES = (dict[int, int](), 0xC4, "BHI")
 
 
@@ -723,7 +723,7 @@ def read_receipt(receipt: bytes) -> Receipt:
         ranges = [(k, low, high) for k, low, high in ([read_number(data) for _ in range(size)] for size in sizes)]
         fields |= {"ranges": ranges} | {name: read_number(data) for name in ("queries", "batch")}
         fields |= {name: read_bytes(data) for name in ("nonce", "inputs", "outputs", "proof")}
-        need(not data.read(1), "bytes follow its end")
+        need(len(ranges) <= 10_000 and not data.read(1), "it has too many ranges, or bytes follow its end")
     except MALFORMED as error:
         raise Unreadable(f"this is not a receipt: {error}") from error
     need(len(fields["model"]) == 32 and 16 <= len(fields["nonce"]) <= 64, "a model has 32 bytes, a nonce 16 to 64")

@@ -116,6 +116,17 @@ def first(layer: nn.Module, channels: int = 2, side: int = 8) -> Callable[[], nn
     return lambda: nn.Sequential(layer, *head(channels, side))
 
 
+def per_channel(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1)
+
+
+def constant(layer: nn.Conv2d, value: float) -> nn.Conv2d:
+    """Whatever it reads, it gives this."""
+    nn.init.zeros_(layer.weight)
+    nn.init.constant_(layer.bias, value)
+    return layer
+
+
 MODULES: dict[str, Callable[[], nn.Module]] = {
     "linear": lambda: nn.Sequential(*head(2)),
     "perceptron": lambda: nn.Sequential(nn.Flatten(), nn.Linear(128, 20), nn.ReLU(), nn.Linear(20, CLASSES)),
@@ -180,6 +191,38 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
         inception, conv=conv3(2, 3), wide=nn.Conv2d(3, 5, 5, padding=2), fc=nn.Linear(14, CLASSES)
     ),
     "scaled logits": lambda: nn.Sequential(*head(2), Lambda(lambda x, m: x * 3 + torch.tensor([1.0, 0, 0, -1]))),
+    "ReLU of both signs": lambda: Lambda(
+        lambda x, m: m.fc(torch.cat([m.conv(x).relu(), (m.conv(x) * -1.0).relu()], 1).flatten(1)),
+        conv=conv3(2, 4),
+        fc=nn.Linear(512, CLASSES),
+    ),
+    "ReLU of a negative scale": lambda: Lambda(
+        lambda x, m: m.fc((m.conv(x).relu() + (m.conv(x).relu() * -1.0 + 0.0).relu() + (x * -1.0).relu()).flatten(1)),
+        conv=conv3(2, 2),
+        fc=nn.Linear(128, CLASSES),
+    ),
+    "channels that a scale of 0 makes constant": lambda: Lambda(
+        lambda x, m: m.fc(m.conv2(m.conv(x).relu() * per_channel(1, 0, -2) + per_channel(0.1, 0.4, -0.3)).flatten(1)),
+        conv=conv3(2, 3),
+        conv2=conv3(3, 4),
+        fc=nn.Linear(256, CLASSES),
+    ),
+    "a channel of the picture that a scale of 0 makes constant": lambda: Lambda(
+        lambda x, m: m.fc(m.conv(x * per_channel(1, 0) + per_channel(0.1, 0.4)).relu().flatten(1)),
+        conv=conv3(2, 3),
+        fc=nn.Linear(192, CLASSES),
+    ),
+    "weights that are all 0": lambda: Lambda(
+        lambda x, m: m.fc((m.conv(x) + m.zero(x)).relu().flatten(1)),
+        conv=conv3(2, 3),
+        zero=constant(conv3(2, 3), 0.45),
+        fc=nn.Linear(192, CLASSES),
+    ),
+    "a constant plus a multiple": lambda: Lambda(
+        lambda x, m: m.fc(torch.add(per_channel(0.5, -1, 2), m.conv(x), alpha=2).flatten(1)),
+        conv=conv3(2, 3),
+        fc=nn.Linear(192, CLASSES),
+    ),
     "a sum of the picture and itself": lambda: Lambda(
         lambda x, m: m.fc((x + m.conv(x)).flatten(1)), conv=conv3(2, 2), fc=nn.Linear(128, CLASSES)
     ),

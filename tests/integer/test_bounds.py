@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,21 @@ from integer_oracle import assert_as_defined, network_of, seeds
 
 from assay.errors import ModelError
 from assay.integer import LARGEST
-from assay.integer.graph import Add, Conv2d, Flatten, Linear, MaxPool, ReLU, Requantise, Square, SumPool
+from assay.integer.bounds import Bound
+from assay.integer.bounds import _interval as interval
+from assay.integer.graph import (
+    Add,
+    Conv2d,
+    Flatten,
+    Linear,
+    MaxPool,
+    Offset,
+    ReLU,
+    Requantise,
+    Square,
+    Subsample,
+    SumPool,
+)
 from assay.integer.products import arithmetic
 
 
@@ -109,3 +125,42 @@ def test_rounding_may_not_reach_half_the_field_either():
     shift = 60
     with pytest.raises(ModelError, match="compares values"):
         network_of((1, 1, 1), Flatten(0), linear([[1]], [2**59]), Requantise(2, shift, 0, 9))
+
+
+@pytest.mark.parametrize("high", [2**15, 2**29, LARGEST])
+def test_bounds_of_large_values_are_those_of_python_integers(high):
+    """Some nodes are worked out in int64, and in Python integers where these would not hold what lies between."""
+    nodes = (
+        Flatten(0), Offset(0, np.array([LARGEST])), Square(0), Add((0, 0), (30, 0)), SumPool(0, (1, 1), (1, 1)),
+    )  # fmt: skip
+    expected = {Flatten: high, Offset: high + LARGEST, Square: high**2, Add: (high << 30) + high, SumPool: high}
+    for node in nodes:
+        given = Bound(np.array([-high]), np.array([high]))
+        count = len(node.inputs)
+        low, top = interval(node, [given] * count, [(1, 1, 1)] * count)
+        assert int(top[0]) == expected[type(node)]
+        assert int(low[0]) == {Square: 0, Offset: LARGEST - high}.get(type(node), -expected[type(node)])
+
+
+@pytest.mark.parametrize("shift", [1, 30, 62])
+def test_the_bound_of_a_requantised_tensor_is_its_definition(shift):
+    node = Requantise(0, shift, -LARGEST, LARGEST)
+    low, high = interval(node, [Bound(np.array([-LARGEST]), np.array([LARGEST]))], [(1, 1, 1)])
+    assert (int(low[0]), int(high[0])) == ((node.half - LARGEST) >> shift, (node.half + LARGEST) >> shift)
+
+
+def test_bounds_of_a_flat_tensor_take_bytes_and_no_python_integers():
+    tracemalloc.start()
+    try:
+        network_of((1, 1024, 1024), Flatten(0), Subsample(0, (1024, 1024)))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100 << 20
+
+
+def test_a_tensor_of_too_many_channels_is_refused_before_it_has_bounds():
+    with pytest.raises(ModelError, match="channels"):
+        network_of((1, 4096, 1025), Flatten(0), Subsample(0, (4096, 4096)))
+    with pytest.raises(ModelError, match="in all"):
+        network_of((1, 2048, 2048), *[Flatten(0)] * 5, Subsample(0, (4096, 4096)))

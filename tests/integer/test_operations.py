@@ -156,6 +156,41 @@ def test_a_residual_network_with_every_kind_of_node_is_its_definition(seed):
     assert_as_defined(network, pictures(network, 2, seed))
 
 
+@few
+@given(st.sampled_from([(3, 1, 1), (1, 2, 3), (2, 2, 2)]), st.data(), seeds)
+def test_a_wide_tensor_that_is_read_directly_and_through_views_is_its_definition(shape, data, seed):
+    """Whichever of them is requantised first, its memory is written over only when no other needs it."""
+    rng = np.random.default_rng(seed)
+    nodes: list[Node] = [Conv2d(0, weights(rng, 100, shape[0], shape[0], 1, 1), weights(rng, 100, shape[0]))]
+    flat = {1: False}
+    for position in range(2, data.draw(st.integers(4, 8))):
+        source = data.draw(st.sampled_from(list(flat)))
+        stride = (1, 1) if shape[1:] != (1, 1) else (2, 2)
+        views = [] if flat[source] else [Flatten(source), Subsample(source, stride)]
+        node = data.draw(st.sampled_from([*views, Requantise(source, 3 + position % 2, -100, 100)]))
+        flat[position] = flat[source] or isinstance(node, Flatten)
+        nodes.append(node)
+    read = data.draw(st.lists(st.sampled_from([k for k in flat if flat[k]] or [1]), min_size=1, max_size=3))
+    network = network_of(shape, *nodes, Add(tuple(read), (0,) * len(read)))
+    assert_as_defined(network, pictures(network, 3, seed))
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        (Flatten(1), Requantise(2, 6, -128, 127), Requantise(1, 4, -128, 127), Flatten(4), Add((3, 5), (0, 0))),
+        (Flatten(1), Requantise(1, 6, -128, 127), Flatten(3), Add((2, 4), (0, 0))),
+        (Subsample(1, (2, 2)), Requantise(2, 6, -128, 127), Add((1, 3), (0, 0))),
+        (Flatten(1), Requantise(1, 6, -128, 127), Requantise(2, 3, -128, 127)),
+    ],
+    ids=["a view, then what it views", "what it views, then the view", "a subsample", "one after the other"],
+)
+def test_requantising_one_of_two_tensors_in_the_same_memory_leaves_the_other(nodes):
+    rng = np.random.default_rng(0)
+    network = network_of((2, 1, 1), Conv2d(0, weights(rng, 100, 4, 2, 1, 1), weights(rng, 100, 4)), *nodes)
+    assert_as_defined(network, pictures(network, 5, 0))
+
+
 def test_a_picture_too_large_for_the_scratch_is_cut_into_rows(monkeypatch):
     monkeypatch.setattr("assay.integer.products.SCRATCH_ROWS", 500)
     rng = np.random.default_rng(0)

@@ -48,6 +48,28 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "channels dropped": (before_fc(lambda x: x[:, :1].relu(), 64), "slice of channels"),
     "channels shuffled": (before_fc(lambda x: torch.cat([x[:, 1:], x[:, :1]], 1), 128), "in order"),
     "a positional constant": (before_fc(lambda x: x + torch.arange(8.0), 128), "from place to place"),
+    "a random constant": (before_fc(lambda x: x + torch.rand(1, 2, 1, 1), 128), "random numbers"),
+    "random choices": (before_fc(lambda x: x * (torch.rand(1, 2, 1, 1) > 0.5), 128), "random numbers"),
+    "active dropout": (before_fc(lambda x: nn.functional.dropout(x, 0.5, True), 128), "random numbers"),
+    "a sum with some channels of another": (before_fc(lambda x: x.relu()[:, :1] + x[:, 1:], 64), "slice of channels"),
+    "a constant of more channels": (
+        lambda: Lambda(
+            lambda x, m: m.fc((m.conv(x) - torch.tensor([0.1, 0.2, 0.3]).view(1, 3, 1, 1)).flatten(1)),
+            conv=conv3(2, 1),
+            fc=nn.Linear(192, CLASSES),
+        ),
+        "of 3 channels does not fit",
+    ),
+    "a sum with a part": (
+        lambda: Lambda(
+            lambda x, m: m.fc((m.conv(x) + m.more(x)[:, :3]).flatten(1)),
+            conv=conv3(2, 3),
+            more=conv3(2, 5),
+            fc=nn.Linear(192, CLASSES),
+        ),
+        "slice of channels",
+    ),
+    "pictures mixed": (lambda: Lambda(lambda x, m: m.fc(x.view(-1, 64)), fc=nn.Linear(64, CLASSES)), "not flattening"),
     "a transposed convolution": (first(nn.ConvTranspose2d(2, 2, 1), 2), r"layer 0 \(conv_transpose2d"),
     "pictures for logits": (lambda: nn.Sequential(conv3(2, 4)), "logits"),
     "two results": (lambda: Lambda(lambda x, m: (m.fc(x.flatten(1)), x), fc=nn.Linear(128, CLASSES)), "one tensor"),

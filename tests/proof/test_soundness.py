@@ -82,3 +82,17 @@ def test_hashes_are_paid_for_bit_by_bit() -> None:
     assert ledger.after(0) == pytest.approx(ledger.bits)
     assert ledger.after(40) == pytest.approx(ledger.bits - 40)
     assert ledger.after(120) == pytest.approx(ledger.bits - 120, abs=0.1)
+
+
+def test_a_max_pool_alone_leaves_two_claims_on_what_it_reads() -> None:
+    """Which is not committed here, so they are merged, and the ledger says so."""
+    nodes = (
+        g.Input((2, 4, 4)),
+        g.Offset(input=0, value=np.array([-3, -4])),
+        g.MaxPool(input=1, kernel=(2, 2), stride=(2, 2)),
+        g.Flatten(input=2),
+    )
+    architecture = Architecture(nodes, shapes_of(nodes), reaches(nodes, lambda position: (0, 0)))
+    steps = {term.step: term for term in ledger_for(Plan(architecture, 2, {2: (-259, 252)})).terms}
+    claims, picture_bits = 2, 6
+    assert steps["claims on one tensor merged"].error == (claims + 2 * picture_bits) / P**2

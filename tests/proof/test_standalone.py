@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import random
+import re
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -15,7 +17,7 @@ import pytest
 
 from assay.bench.fuzzing import Victim, victims
 from assay.bench.mutation import mutate
-from assay.integer import IntegerNetwork
+from assay.integer import IntegerNetwork, save
 from assay.integer.files import to_bytes
 from assay.proof import HiddenNetwork, Receipt, VerificationError, prove, standalone, verify
 
@@ -34,6 +36,27 @@ def test_it_imports_nothing_but_the_standard_library() -> None:
     modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     modules += [name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names]
     assert {str(module).split(".")[0] for module in modules} <= set(sys.stdlib_module_names)
+
+
+def test_run_as_the_guide_says_it_loads_nothing_but_the_standard_library(
+    named_network: Callable[[str], IntegerNetwork], pictures: Pictures, nonce: bytes, tmp_path: Path
+) -> None:
+    guide = (Path(__file__).parents[2] / "docs/how-to/client.md").read_text()
+    (copy,) = re.findall(r"    (cp .*standalone.py.*)\n", guide)
+    (command,) = re.findall(r"    (python -I standalone.py .*)\n", guide)
+    network = named_network("perceptron")
+    x = pictures(network, 2)
+    answer, receipt = prove(network, x, nonce=nonce)
+    receipt.save(tmp_path / "answer.receipt")
+    save(network, tmp_path / "net.assay")
+    np.savez(tmp_path / "digits.npz", x=x)
+    python = f'python() {{ "{sys.executable}" "$@"; }}; N={nonce.hex()}; '
+    spoken = command.replace("-I", "-I -X importtime")
+    done = subprocess.run(["bash", "-ec", f"{python}{copy}; {spoken}"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "accepted: labels " + ", ".join(str(row.argmax()) for row in answer) + "\n"
+    loaded = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
+    assert "hashlib" in loaded and not loaded & {"assay", "numpy", "numba", "msgspec", "torch"}
 
 
 def test_it_can_be_read_whole() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assay.proof import standalone
 from assay.proof import sumcheck as s
 from assay.proof.errors import VerificationError
 from assay.proof.field import ONE, ZERO, Element, P, pack, unpack
@@ -27,6 +29,32 @@ def total(terms: list[Element]) -> Element:
 
 def sizes(*lists: list[Element]) -> int:
     return variables(max(len(values) for values in lists))
+
+
+@given(tables, elements)
+def test_interpolation_is_lagranges_formula_for_both_verifiers(values: list[Element], x: Element) -> None:
+    expected = ZERO
+    for k, value in enumerate(values):
+        others = [j for j in range(len(values)) if j != k]
+        expected = expected + prod((x - j for j in others), start=value) * pow(prod(k - j for j in others), -1, P)
+    assert s.interpolate(values, x) == expected
+    reader, point = standalone.Reader(b""), list[standalone.E]()
+    reader.draw = lambda count: [standalone.E(x.re, x.im)]  # type: ignore[method-assign]
+    alone = reader.bound([standalone.E(value.re, value.im) for value in values], point)
+    assert (alone.real, alone.imag) == (expected.re, expected.im)
+
+
+def test_interpolation_takes_a_few_multiplications_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a receipt costs its verifier grows with its length, and not with the square of a pooling window."""
+    values, multiply, done = [Element(k, 1) for k in range(1000)], Element.__mul__, [0]
+
+    def counted(a: Element, b: Element | int) -> Element:
+        done[0] += 1
+        return multiply(a, b)
+
+    monkeypatch.setattr(Element, "__mul__", counted)
+    s.interpolate(values, Element(12345, 6))
+    assert done[0] < 10 * len(values)
 
 
 @given(tables, tables)

@@ -136,10 +136,13 @@ def _add(r: Builder, shape: Shape, x: Any, y: Any, *, alpha: Any = 1) -> Tensori
         if alpha != 1 or r.shapes[x.number] != r.shapes[y.number]:
             raise Refused("only tensors of one shape are added, with the factor 1")
         return r.add(Sum((x.number, y.number)), shape)
-    tensor, constant = (x, y) if isinstance(x, Tensorial) else (y, x)
-    number = r.tensor(tensor)
-    shift = r.per_channel(constant, number) * float(alpha)
-    return r.add(Affine(number, np.ones(len(shift)), shift), shape)
+    if isinstance(x, Tensorial):
+        number = r.tensor(x)
+        shift, scale = r.per_channel(y, number) * float(alpha), 1.0
+    else:
+        number = r.tensor(y)
+        shift, scale = r.per_channel(x, number), float(alpha)
+    return r.add(Affine(number, np.full(len(shift), scale), shift), shape)
 
 
 def _sub(r: Builder, shape: Shape, x: Any, y: Any, *, alpha: Any = 1) -> Tensorial:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 from assay.integer.builder import Builder, Channels, Refused, Tensorial
@@ -14,7 +15,7 @@ def _view(r: Builder, shape: Shape, x: Any, *more: Any) -> Tensorial:
     number = r.tensor(x)
     if r.shapes[number] == shape:
         return Tensorial(number)
-    if len(shape) != 1 or len(r.shapes[number]) != 3:
+    if len(shape) != 1 or len(r.shapes[number]) != 3 or shape[0] != prod(r.shapes[number]):
         raise Refused(f"reshaping {r.shapes[number]} to {shape} is not flattening")
     return r.add(Flatten(number), shape)
 

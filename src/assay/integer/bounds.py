@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +37,8 @@ from assay.integer.graph import (
 )
 from assay.integer.shapes import title
 
-Big = NDArray[np.object_]
-"""Python integers."""
+Big = NDArray[Any]
+"""Python integers, or int64 where these hold every value: a list of Python integers takes several times the memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +95,7 @@ def bounds_of(nodes: Sequence[Node], shapes: Sequence[Shape], classic: bool) -> 
 def _bound(low: Big, high: Big, wraps: bool) -> Bound:
     passes = bool((low < -LARGEST).any() or (high > LARGEST).any())
     low, high = np.clip(low, -LARGEST, LARGEST), np.clip(high, -LARGEST, LARGEST)
-    return Bound(low.astype(np.int64), high.astype(np.int64), wraps or passes)
+    return Bound(low.astype(np.int64, copy=False), high.astype(np.int64, copy=False), wraps or passes)
 
 
 def _rounded_passes(node: Node, given: Bound) -> bool:
@@ -102,12 +103,13 @@ def _rounded_passes(node: Node, given: Bound) -> bool:
 
 
 def _interval(node: Node, given: list[Bound], shapes: list[Shape]) -> tuple[Big, Big]:
-    low, high = [g.low.astype(object) for g in given], [g.high.astype(object) for g in given]
+    kind = np.int64 if _reach(node, given) < 1 << 62 else object
+    low, high = [g.low.astype(kind, copy=False) for g in given], [g.high.astype(kind, copy=False) for g in given]
     match node:
         case Input(shape=shape):
-            return _repeated(node.low, shape[0]), _repeated(node.high, shape[0])
+            return np.full(shape[0], node.low), np.full(shape[0], node.high)
         case Offset(value=value):
-            return low[0] + value.astype(object), high[0] + value.astype(object)
+            return low[0] + value, high[0] + value
         case Conv2d(weight=weight, bias=bias, groups=groups):
             return _with_bias(weighted_sum(weight.reshape(len(weight), weight.shape[1], -1), given[0], groups), bias)
         case Linear(weight=weight, bias=bias):
@@ -117,9 +119,8 @@ def _interval(node: Node, given: list[Bound], shapes: list[Shape]) -> tuple[Big,
             return _sum(scaled[: len(low)]), _sum(scaled[len(low) :])
         case SumPool(kernel=kernel, padding=padding):
             count, outside = prod(kernel), any(padding)
-            zero = _repeated(0, len(low[0]))
-            return (np.minimum(low[0] * count, zero) if outside else low[0] * count,
-                    np.maximum(high[0] * count, zero) if outside else high[0] * count)  # fmt: skip
+            return (np.minimum(low[0] * count, 0) if outside else low[0] * count,
+                    np.maximum(high[0] * count, 0) if outside else high[0] * count)  # fmt: skip
         case ReLU(start=start, stop=stop):
             return _rectified(low[0], start, stop), _rectified(high[0], start, stop)
         case Square():
@@ -137,8 +138,22 @@ def _interval(node: Node, given: list[Bound], shapes: list[Shape]) -> tuple[Big,
             return low[0], high[0]
 
 
-def _repeated(value: int, times: int) -> Big:
-    return np.array([value] * times, dtype=object)
+def _reach(node: Node, given: list[Bound]) -> int:
+    """No number that this node's bound is worked out from is larger; weighted sums are worked out by themselves."""
+    largest = max((g.largest for g in given), default=0)
+    match node:
+        case Offset():
+            return largest + LARGEST
+        case Add(shifts=shifts):
+            return sum(g.largest << shift for g, shift in zip(given, shifts, strict=True))
+        case SumPool(kernel=kernel):
+            return largest * prod(kernel)
+        case Square():
+            return largest**2
+        case Requantise():
+            return largest + node.half
+        case _:
+            return largest
 
 
 def _sum(terms: list[Big]) -> Big:
@@ -165,7 +180,7 @@ def _square(low: Big, high: Big) -> tuple[Big, Big]:
 
 
 def _requantised(node: Requantise, side: Big) -> Big:
-    q = np.clip((side + node.half) // 2**node.shift, node.low, node.high)
+    q = np.clip((side + node.half) >> node.shift, node.low, node.high)
     return _rectified(q, node.start, node.stop)
 
 

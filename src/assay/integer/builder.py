@@ -58,12 +58,16 @@ class Builder:
     def per_channel(self, constant: Any, number: int) -> Reals:
         """A constant as one value a channel of that tensor."""
         shape = self.shapes[number]
+        if isinstance(constant, Channels):
+            raise Refused("a slice of channels may only be rectified and concatenated with the rest of its tensor")
         array = np.asarray(torch.as_tensor(constant).double().numpy())
         if array.ndim > len(shape) + 1:
             raise Refused(f"a constant of shape {array.shape} does not fit a tensor of shape {shape}")
         array = array.reshape((1,) * (len(shape) + 1 - array.ndim) + array.shape)
         if array.shape[0] != 1 or any(side != 1 for side in array.shape[2:]):
             raise Refused("it adds or multiplies by a constant that differs from place to place")
+        if array.size not in (1, shape[0]):
+            raise Refused(f"a constant of {array.size} channels does not fit a tensor of {shape[0]}")
         return np.broadcast_to(array.ravel(), (shape[0],)).copy()
 
 

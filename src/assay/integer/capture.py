@@ -10,6 +10,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 
 from assay.errors import ModelError
@@ -71,7 +72,10 @@ def _read(node: fx.Node, seen: dict[fx.Node, Any], builder: Builder) -> Any:
     arguments = list(fx.map_arg(node.args, value))
     settings = dict(fx.map_arg(node.kwargs, value))
     builder.name, kind = layer_name(node), _kind(node)
-    if not any(isinstance(a, Tensorial | Channels) for a in _leaves(arguments)):
+    of_picture = any(isinstance(a, Tensorial | Channels) for a in _leaves([*arguments, *settings.values()]))
+    if _is_random(node) and not (of_picture and kind in HANDLERS):
+        raise ModelError(f"layer {builder.name} ({kind}) has no integer form: it draws random numbers")
+    if not of_picture:
         return node.target(*arguments, **settings)  # type: ignore[operator]
     if kind not in HANDLERS:
         raise ModelError(f"layer {builder.name} ({kind}) has no integer form; supported are {SUPPORTED}")
@@ -79,6 +83,11 @@ def _read(node: fx.Node, seen: dict[fx.Node, Any], builder: Builder) -> Any:
         return HANDLERS[kind](builder, _shape_of(node), *arguments, **settings)
     except (Refused, TypeError) as error:
         raise ModelError(f"layer {builder.name} ({kind}) has no integer form: {error}") from error
+
+
+def _is_random(node: fx.Node) -> bool:
+    """Whether it gives something else each time; dropout is marked so too, but does nothing in inference."""
+    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
 
 
 def _finished(output: fx.Node, seen: dict[fx.Node, Any], builder: Builder) -> list[RealNode]:

@@ -80,7 +80,7 @@ Step = Callable[[list[Array], bool], tuple[Array, int]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """A network made ready: a step a node, and the node after which each tensor is no longer needed."""
+    """A network made ready: a step a node, and the node after which no tensor in the memory of this one is needed."""
 
     steps: tuple[Step, ...]
     last_use: tuple[int, ...]
@@ -163,15 +163,23 @@ def _rounded(node: Requantise, given: Array) -> Ints:
 
 
 def _plan(network: IntegerNetwork) -> Plan:
-    last_use = list(range(len(network.nodes)))
-    for position, node in enumerate(network.nodes):
-        for i in node.inputs:
-            last_use[i] = position
     bounds = network.bounds
     steps = [
         _step(node, [bounds[i] for i in node.inputs], bounds[position]) for position, node in enumerate(network.nodes)
     ]
-    return Plan(tuple(steps), tuple(last_use))
+    return Plan(tuple(steps), _last_uses(network.nodes))
+
+
+def _last_uses(nodes: Sequence[Node]) -> tuple[int, ...]:
+    """Of the memory of each tensor. Flatten and Subsample may give views, so they share theirs with what they read."""
+    owners, last = list(range(len(nodes))), list(range(len(nodes)))
+    for position, node in enumerate(nodes):
+        if isinstance(node, Flatten | Subsample):
+            owners[position] = owners[node.input]
+            last[owners[position]] = position
+        for i in node.inputs:
+            last[owners[i]] = position
+    return tuple(last[owner] for owner in owners)
 
 
 def holds(largest: int) -> type[np.generic]:

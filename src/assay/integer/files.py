@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -60,12 +60,17 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def graph_text(network: IntegerNetwork) -> str:
     """The canonical JSON of everything but the tensors: fixed order of keys, no spaces."""
-    nodes = [{"op": NAMES[type(n)]} | {f: getattr(n, f) for f in _plain_fields(type(n))} for n in network.nodes]
-    graph = Graph(1, network.classic, float(network.output_scale), network.class_names, nodes)
-    return msgspec.json.encode(graph).decode()
+    return text_of(network.nodes, network.class_names, network.output_scale, network.classic)
 
 
-def _plain_fields(operation: type) -> list[str]:
+def text_of(nodes: Sequence[Node], class_names: tuple[str, ...], output_scale: float, classic: bool) -> str:
+    """`graph_text` of nodes whose tensors need not be there."""
+    said = [{"op": NAMES[type(n)]} | {f: getattr(n, f) for f in plain_fields(type(n))} for n in nodes]
+    return msgspec.json.encode(Graph(1, classic, float(output_scale), class_names, said)).decode()
+
+
+def plain_fields(operation: type) -> list[str]:
+    """What a node says in the graph, beside the kind that it is of."""
     return sorted(f.name for f in fields(operation) if f.name not in ARRAYS)
 
 
@@ -226,8 +231,8 @@ def _node(position: int, said: dict[str, Any], tensors: dict[str, NDArray[np.int
     operation = OPERATIONS.get(str(said.get("op")))
     if operation is None:
         raise ModelError(f"node {position} is the unknown operation {str(said.get('op'))[:40]!r}")
-    if set(said) != {"op", *_plain_fields(operation)}:
-        raise ModelError(f"node {position} must say exactly {', '.join(_plain_fields(operation))}")
+    if set(said) != {"op", *plain_fields(operation)}:
+        raise ModelError(f"node {position} must say exactly {', '.join(plain_fields(operation))}")
     values: dict[str, Any] = {name: said[name] for name in said if name != "op"}
     for name in _array_fields(operation):
         if f"{position}.{name}" not in tensors:

@@ -183,7 +183,7 @@ class _Lowering:
         if v.wide:
             return self.narrow(j)
         if padded and v.shift.any():
-            return self.centre(v, j) if v.index == 0 else self.narrow(j)
+            return self.centre(v, j) if v.index == 0 and v.scale.all() else self.narrow(j)
         return v
 
     def centre(self, v: Value, j: int) -> Value:
@@ -214,7 +214,7 @@ class _Lowering:
 
     def relu(self, i: int, node: ReLU) -> Value:
         v = self.values[node.input]
-        if v.wide or not v.plain:
+        if v.wide or not v.plain or v.scale[0] <= 0:
             return self.requantised(i, v, node.input, node.start, node.stop)
         return replace(v, index=self.emit(replace(node, input=v.index), i))
 

@@ -60,27 +60,31 @@ def round_weights(
     out, inner = weight.shape[:2]
     channel = np.arange(out)[:, None] // (out // groups) * inner + np.arange(inner)  # of the input, `out in/groups`
     spread = channel.reshape(out, inner, *(1,) * (weight.ndim - 2))
-    scaled = weight * given.scale[spread]
+    scaled, axes = weight * given.scale[spread], tuple(range(1, weight.ndim))
+    exact_bias = bias + (weight * given.shift[spread]).sum(axes)
     if step is None:
-        step = 2.0 ** _exponent(scaled)
+        step = 2.0 ** (_exponent(scaled) if scaled.any() else _bias_exponent(exact_bias))
         rounded = np.clip(np.rint(scaled / step), -LARGEST_WEIGHT, LARGEST_WEIGHT)
     else:
         rounded = np.rint(scaled / step)
-    integer_mean = (mean - given.shift) / given.scale
-    axes = tuple(range(1, weight.ndim))
-    lost = ((scaled - rounded * step) * integer_mean[spread]).sum(axes)
-    exact_bias = bias + (weight * given.shift[spread]).sum(axes) + lost
+    integer_mean = np.zeros_like(given.scale)  # where the scale is 0 the channel is a constant, and nothing is lost
+    np.divide(mean - given.shift, given.scale, out=integer_mean, where=given.scale != 0)
+    exact_bias = exact_bias + ((scaled - rounded * step) * integer_mean[spread]).sum(axes)
     return Rounded(rounded.astype(np.int64), np.clip(np.rint(exact_bias / step), -FAR, FAR).astype(np.int64), step)
 
 
 def _exponent(scaled: Reals) -> int:
     """The step of least squared error: the one at which the largest weight fits, or half of it."""
     largest = float(np.abs(scaled).max())
-    if largest == 0:
-        return 0
     coarsest = ceil(log2(largest / LARGEST_WEIGHT))
     errors = {e: _error(scaled, 2.0**e) for e in (coarsest, coarsest - 1)}
     return min(errors, key=lambda e: errors[e])
+
+
+def _bias_exponent(bias: Reals) -> int:
+    """The step where all weights are 0: the largest bias takes 16 bits, as it may beside weights of 8."""
+    largest = float(np.abs(bias).max())
+    return ceil(log2(largest)) - 16 if largest else 0
 
 
 def _error(scaled: Reals, step: float) -> float:

@@ -43,6 +43,10 @@ MAX_VALUES = 1 << 27
 """Values of one tensor of one picture."""
 MAX_ALL_VALUES = 1 << 30
 """Values of all tensors of one picture together."""
+MAX_CHANNELS = 1 << 22
+"""Channels of one tensor, or values of a flat one: each has a bound of its own."""
+MAX_ALL_CHANNELS = 1 << 24
+"""Of all tensors together."""
 MAX_WORK = 1 << 38
 """Multiplications a picture."""
 MAX_WINDOW = 1 << 20
@@ -68,7 +72,7 @@ def shapes_of(nodes: Sequence[Node]) -> tuple[Shape, ...]:
     if not 1 <= len(nodes) <= MAX_NODES:
         raise ModelError(f"an integer network has 1 to {MAX_NODES} nodes, got {len(nodes)}")
     shapes: list[Shape] = []
-    values = work = 0
+    values = channels = work = 0
     for position, node in enumerate(nodes):
         name = title(position, node)
         if isinstance(node, Input) != (position == 0):
@@ -78,6 +82,11 @@ def shapes_of(nodes: Sequence[Node]) -> tuple[Shape, ...]:
         shape = _shape(name, node, [shapes[i] for i in node.inputs])
         if min(shape) < 1 or prod(shape) > MAX_VALUES:
             raise ModelError(f"{name} gives a tensor of shape {shape}; 1 to {MAX_VALUES} values are allowed")
+        channels += shape[0]
+        if shape[0] > MAX_CHANNELS or channels > MAX_ALL_CHANNELS:
+            raise ModelError(
+                f"{name} gives a tensor of {shape[0]} channels; {MAX_CHANNELS} are allowed, {MAX_ALL_CHANNELS} in all"
+            )
         values += prod(shape)
         work += _work(node, shape)
         if values > MAX_ALL_VALUES or work > MAX_WORK:

@@ -208,6 +208,20 @@ def verify(
         raise ValueError("give your own pictures; those of the receipt are trusted only with trust_receipt_inputs=True")
     if nonce is None and not allow_replay:
         raise ValueError("give your own nonce; without it an old receipt passes, which takes allow_replay=True")
+    try:
+        return _verified(receipt, pictures, answer, nonce, model, commitment)
+    except MemoryError as error:
+        raise VerificationError("verifying this receipt takes more memory than there is") from error
+
+
+def _verified(
+    receipt: Receipt | bytes,
+    pictures: NDArray[np.integer] | None,
+    answer: NDArray[np.integer] | None,
+    nonce: bytes | None,
+    model: IntegerNetwork | None,
+    commitment: bytes | None,
+) -> Verified:
     begun = time.perf_counter()
     parsed = parse(receipt if isinstance(receipt, bytes) else receipt.to_bytes())
     if nonce is not None and parsed.nonce != nonce:

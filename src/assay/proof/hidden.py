@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from assay.errors import ModelError
 from assay.integer import IntegerNetwork
 from assay.integer import graph as g
-from assay.integer.files import Graph, graph_text
+from assay.integer.files import Graph, graph_text, plain_fields, text_of
 from assay.integer.shapes import shapes_of, title
 from assay.proof.blocks import Block, Grouped, Name, grouped, total_size
 from assay.proof.commitment import Claim, Committed, Layout, Term, layout_for, verify_claims
@@ -83,15 +83,17 @@ def describe(network: IntegerNetwork) -> bytes:
     Raises:
         UnprovableError: naming the layer, if its weights cannot be committed.
     """
-    weights, offsets = {}, {}
     for position, node in enumerate(network.nodes):
-        if isinstance(node, g.Conv2d | g.Linear):
-            if not network.classic:
-                _check_sizes(position, node)
-            weights[str(position)] = node.weight.shape
-        elif isinstance(node, g.Offset):
-            offsets[str(position)] = tuple(node.value.tolist())
-    return msgspec.json.encode(_Described(graph_text(network), weights, offsets))
+        if isinstance(node, g.Conv2d | g.Linear) and not network.classic:
+            _check_sizes(position, node)
+    return _description(graph_text(network), network.nodes)
+
+
+def _description(graph: str, nodes: Sequence[g.Node]) -> bytes:
+    numbered = [(str(position), node) for position, node in enumerate(nodes)]
+    weights = {position: node.weight.shape for position, node in numbered if isinstance(node, g.Conv2d | g.Linear)}
+    offsets = {position: tuple(node.value.tolist()) for position, node in numbered if isinstance(node, g.Offset)}
+    return msgspec.json.encode(_Described(graph, weights, offsets))
 
 
 def _check_sizes(position: int, node: g.Conv2d | g.Linear) -> None:
@@ -107,7 +109,8 @@ def read_architecture(data: bytes) -> Architecture:
     """The architecture back from its bytes, with weights that are placeholders.
 
     Raises:
-        VerificationError: if it does not make sense. Sizes are checked before memory is taken.
+        VerificationError: if it does not make sense, or is written otherwise than Assay writes it: what two readers
+            could understand in two ways is no commitment. Sizes are checked before memory is taken.
     """
     if len(data) > MAX_ARCHITECTURE:
         raise VerificationError(f"an architecture of {len(data)} bytes is larger than {MAX_ARCHITECTURE >> 20} MiB")
@@ -123,17 +126,24 @@ def read_architecture(data: bytes) -> Architecture:
         shapes = shapes_of(nodes)
     except (msgspec.DecodeError, ValueError, OverflowError, RecursionError, ModelError) as error:
         raise VerificationError(f"the committed architecture does not make sense: {error}") from error
-    if len(shapes[-1]) != 1:
-        raise VerificationError("the committed architecture has no flat output")
+    if shapes[-1] != (len(graph.class_names),):
+        raise VerificationError(f"the committed architecture gives {shapes[-1]}, for {len(graph.class_names)} classes")
+    if not 0 < graph.output_scale < float("inf"):
+        raise VerificationError(f"the committed architecture has the output scale {graph.output_scale}")
+    if _description(text_of(nodes, graph.class_names, graph.output_scale, graph.classic), nodes) != data:
+        raise VerificationError("the committed architecture is not in the one form that Assay writes")
     if graph.classic and looked_up(nodes):
         raise VerificationError("a committed classic network has no lookups, since nothing bounds its weights")
     return Architecture(nodes, shapes, reaches(nodes, lambda position: (WEIGHT_LIMIT, BIAS_REACH)))
 
 
 def _node(position: int, said: dict[str, Any], described: _Described) -> g.Node:
-    operation = g.OPERATIONS.get(str(said.pop("op", None)))
+    operation = g.OPERATIONS.get(str(said.get("op")))
     if operation is None:
         raise ValueError(f"node {position} is of no known kind")
+    if set(said) != {"op", *plain_fields(operation)}:
+        raise ValueError(f"node {position} must say exactly {', '.join(plain_fields(operation))}")
+    del said["op"]
     name = str(position)
     if operation in (g.Conv2d, g.Linear):
         shape = described.weights.get(name, ())
@@ -343,8 +353,15 @@ def accept_commitment(data: bytes) -> bytes:
     """
     try:
         file = msgspec.msgpack.decode(data, type=CommitmentFile)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError, MemoryError) as error:
         raise UnreadableReceipt(f"this is not a commitment to weights: {error}") from error
+    try:
+        return _accepted(file, data)
+    except MemoryError as error:
+        raise VerificationError("checking this commitment takes more memory than there is") from error
+
+
+def _accepted(file: CommitmentFile, data: bytes) -> bytes:
     if (file.format, file.version) != (FORMAT, VERSION) or len(file.root) != 32 or msgspec.msgpack.encode(file) != data:
         raise UnreadableReceipt("this is not a commitment to weights of this version")
     plan = WeightPlan(read_architecture(file.architecture))

@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
+from operator import mul
 from typing import TypeGuard, cast
 
 from assay.integer import graph as g
@@ -37,6 +38,10 @@ MAX_COMMITTED = 1 << 28
 """Values in one commitment, which is about 16 GB of encoded columns."""
 MAX_VARIABLES = 40
 """Of one tensor with its batch axis."""
+MAX_POOLED = 1 << 10
+"""Values that one maximum is taken of: the verifier reads that many a round."""
+MAX_WINDOW_ROWS = 1 << 22
+"""Rows of all windows of all rows of the outputs, and columns likewise: the verifier weighs each of them."""
 
 Interval = tuple[int, int]
 
@@ -160,10 +165,24 @@ class Plan:
                 raise UnprovableError(f"{title(position, node)} cannot be proven; the network is not proven in part")
             if self.bits(position) > MAX_VARIABLES:
                 raise UnprovableError(f"{title(position, node)} is too large for a proof at batch {self.batch}")
+        self._check_windows()
         self._check_intervals()
         self._check_no_wrap()
         if self.committed_size > MAX_COMMITTED or self.fraction_count > 2 * MAX_COMMITTED:
             raise UnprovableError(f"a batch of {self.batch} is too large for one proof; prove fewer pictures at a time")
+
+    def _check_windows(self) -> None:
+        """What a verifier does for one node is bounded, whatever network a server chose."""
+        rows = 0
+        for position, node in enumerate(self.nodes):
+            if isinstance(node, g.MaxPool) and prod(node.kernel) > MAX_POOLED:
+                raise UnprovableError(
+                    f"{title(position, node)} takes maxima of {prod(node.kernel)} values, at most {MAX_POOLED} are "
+                    "proven; pool in several steps"
+                )
+            rows += sum(map(mul, self.architecture.shapes[position][1:], _kernel(node)))
+            if rows > MAX_WINDOW_ROWS:
+                raise UnprovableError(f"{title(position, node)} has windows too large, or too many, for a proof")
 
     def _check_intervals(self) -> None:
         if sorted(self.intervals) != self.looked_up:
@@ -249,9 +268,12 @@ class Plan:
 
     def channel_tags(self, position: int) -> tuple[int, int]:
         """Tags of the tables for channels outside [start, stop), and inside."""
-        tags = {(t.low, t.high): k for k, t in enumerate(self.tables) if isinstance(t, ActivationTable)}
         plain, rectified = self.clamps(position)
-        return tags[plain], tags[rectified]
+        return self._tags[plain], self._tags[rectified]
+
+    @cached_property
+    def _tags(self) -> dict[Interval, int]:
+        return {(t.low, t.high): k for k, t in enumerate(self.tables) if isinstance(t, ActivationTable)}
 
     @cached_property
     def columns(self) -> dict[Name, Block]:
@@ -300,14 +322,25 @@ class Plan:
         if not self.looked_up:
             return
         range_bits = self.tables[0].bits
+        starts = [abs(t.start).bit_length() for t in self.tables if isinstance(t, ActivationTable)]
+        furthest = max(starts + [t.bits for t in self.tables])
         for k in self.looked_up:
             reach = self.architecture.reach[self.nodes[k].inputs[0]] + (1 << self.shift(k))
-            looked = max(t.bits for t in self.tables) + self.shift(k) + 1
-            starts = max((abs(t.start).bit_length() for t in self.tables if isinstance(t, ActivationTable)), default=0)
-            if range_bits + max(reach.bit_length(), looked, starts + self.shift(k) + 1) > 59:
+            if range_bits + max(reach.bit_length(), furthest + self.shift(k) + 1) > 59:
                 raise UnprovableError(
                     f"{title(k, self.nodes[k])} reads values of up to {reach}, too large for the proof's field"
                 )
+
+
+def _kernel(node: g.Node) -> tuple[int, ...]:
+    """Sides of the windows that it reads."""
+    match node:
+        case g.Conv2d(weight=weight):
+            return weight.shape[2:]
+        case g.SumPool(kernel=kernel) | g.MaxPool(kernel=kernel):
+            return kernel
+        case _:
+            return (1, 1)
 
 
 def with_nodes(plan: Plan, nodes: tuple[g.Node, ...]) -> Plan:

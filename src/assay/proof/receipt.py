@@ -10,7 +10,7 @@ worked out from it, in part, by whoever reads it.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from assay.errors import InputError
 from assay.integer.graph import LARGEST, Input
+from assay.integer.shapes import MAX_NODES
 from assay.proof.errors import UnreadableReceipt, VerificationError
 from assay.proof.plan import Interval
 from assay.proof.tensors import Ints
@@ -31,6 +32,9 @@ NONCE_BYTES = (16, 64)
 """Least and most."""
 
 DIGEST_BYTES = 32
+
+_SHORT_ARRAY, _NO_SHORT_ARRAY = b"\x90", b"\xa0"
+"""First bytes of MessagePack arrays of at most 15 entries, and the one behind them."""
 
 
 class Receipt(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -52,7 +56,7 @@ class Receipt(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     model: bytes
     architecture: bytes
     weights_root: bytes
-    intervals: list[tuple[int, int, int]]
+    intervals: Annotated[list[tuple[int, int, int]], msgspec.Meta(max_length=MAX_NODES)]
     queries: int
     batch: int
     nonce: bytes
@@ -85,11 +89,13 @@ def parse(data: bytes) -> Receipt:
     """
     if len(data) > MAX_RECEIPT:
         raise UnreadableReceipt(f"a receipt of {len(data)} bytes is larger than {MAX_RECEIPT >> 20} MiB")
+    if not _SHORT_ARRAY <= data[:1] < _NO_SHORT_ARRAY:  # a longer one becomes many times its size when it is decoded
+        raise UnreadableReceipt("this is not a receipt")
     try:
         head = msgspec.msgpack.decode(data, type=list[msgspec.Raw])
-        head_format = msgspec.msgpack.decode(head[0]) if head else None
-        version = msgspec.msgpack.decode(head[1]) if len(head) > 1 else None
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        head_format = msgspec.msgpack.decode(head[0], type=str) if head else None
+        version = msgspec.msgpack.decode(head[1], type=int) if len(head) > 1 else None
+    except (msgspec.DecodeError, ValueError, RecursionError, MemoryError) as error:
         raise UnreadableReceipt(f"this is not a receipt: {error}") from error
     if head_format != FORMAT:
         raise UnreadableReceipt("this is not a receipt")
@@ -97,9 +103,10 @@ def parse(data: bytes) -> Receipt:
         raise UnreadableReceipt(f"this is a receipt of version {str(version)[:20]}; this Assay reads version {VERSION}")
     try:
         receipt = msgspec.msgpack.decode(data, type=Receipt)
-    except (msgspec.DecodeError, ValueError) as error:
+        written = receipt.to_bytes()
+    except (msgspec.DecodeError, ValueError, MemoryError) as error:
         raise UnreadableReceipt(f"this receipt is damaged: {error}") from error
-    if receipt.to_bytes() != data:
+    if written != data:
         raise UnreadableReceipt("this receipt is not in the one encoding that Assay writes")
     _check(receipt)
     return receipt

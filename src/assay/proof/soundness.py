@@ -133,12 +133,14 @@ def _claims_on_columns(plan: Plan) -> int:
 
 
 def _merging(plan: Plan) -> int:
-    """Tensors that are not committed and read more than once."""
-    total = 0
+    """Tensors that are not committed and that more than one claim is left on; a max pool leaves two."""
+    readers = Counter(source for node in plan.nodes for source in node.inputs)
+    pooled = {node.input for node in plan.nodes if isinstance(node, g.MaxPool)}
+    total, committed = 0, set(plan.looked_up)
     for position in range(1, len(plan.nodes)):
-        readers = sum(node.inputs.count(position) for node in plan.nodes)
-        if readers > 1 and position not in plan.looked_up and not rounds_picture(plan.nodes[position]):
-            total += 2 * readers + 2 * plan.bits(position)
+        several = readers[position] > 1 or position in pooled
+        if several and position not in committed and not rounds_picture(plan.nodes[position]):
+            total += 2 * readers[position] + 2 * plan.bits(position)
     return total
 
 

@@ -1,14 +1,13 @@
 """A verifier of Assay's receipts in one file, with nothing but Python's standard library: read it, then trust it.
 
-    python -m assay.proof.standalone a.receipt --model net.assay --inputs digits.npz --nonce 000102…0f
+    python -I standalone.py a.receipt --model net.assay --inputs digits.npz --nonce 000102…0f
 
-It accepts exactly the receipts that `assay verify` accepts, and never runs the network. (Commitments themselves are for
-`assay commit --accept`.) A tensor, padded to a power of two along each axis, is the values on {0,1}ⁿ of one polynomial
-of degree 1 in each of n variables, its extension; a *claim* says what that is at a point. The verifier makes the first
-one itself, from the outputs, at a point that the prover could not foresee. By a *sum-check*, each layer turns a claim
-on its output into claims on its inputs; at the picture the verifier looks for itself. What is no sum of products
-(rounding, clamping, maxima) the prover *committed* to before, and *lookups* show that it is in tables of what is
-allowed. Sources and soundness are in the modules of `assay.proof` that are named below.
+It accepts exactly the receipts that `assay verify` accepts, and never runs the network. A tensor, padded to a power of
+two along each axis, is the values on {0,1}ⁿ of one polynomial of degree 1 in each of n variables, its extension; a
+*claim* says what that is at a point. The verifier makes the first one itself, from the outputs, at a point that the
+prover could not foresee. By a *sum-check*, each layer turns a claim on its output into claims on its inputs; at the
+picture the verifier looks for itself. What is no sum of products (rounding, clamping, maxima) the prover *committed* to
+before, and *lookups* show that it is in tables of what is allowed. For sources see the modules named below.
 """
 # ruff: noqa: B905 (zip: lengths are equal, or what is missing in the shorter one is zero)
 
@@ -26,7 +25,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from io import BytesIO
 from itertools import accumulate, chain
-from math import prod
+from math import comb, factorial, prod
 from operator import mul
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -139,11 +138,11 @@ class Reader:
     def bound(self, values: list[E], point: Point) -> E:
         """One more variable is drawn, and the polynomial that has these values at 0, 1, 2, … is evaluated there."""
         point[:0] = self.draw(1)
-        total = ZERO
+        total, last, less = ZERO, len(values) - 1, [point[0] - j for j in range(len(values))]
+        before, behind = (list(accumulate(part, mul, initial=ONE)) for part in (less[:last], less[:0:-1]))
         for k, value in enumerate(values):
-            others = [j for j in range(len(values)) if j != k]
-            total = total + prod((point[0] - j for j in others), start=value) * pow(prod(k - j for j in others), -1, P)
-        return total
+            total = total + value * before[k] * behind[last - k] * ((-1) ** (last - k) * comb(last, k))
+        return total * pow(factorial(last), -1, P)
 
     def sum_check(self, total: E, n: int) -> Claim:
         """total = Σ a(x)·b(x) over {0,1}ⁿ: the point, and what a·b must be there. A round says g(0), g(2) of its g."""
@@ -282,6 +281,10 @@ class Commitment:
 
 
 # ---- `integer.files`, `integer.shapes`: the network
+SAID = """input:shape low high/add:inputs shifts/conv2d:input stride padding dilation
+groups/square:input/offset:input/relu:input start stop/linear:input/max-pool:input kernel stride padding
+dilation/sum-pool:input kernel stride padding/requantise:input shift low high start stop/pad-channels:input before
+after/subsample:input stride/concat:inputs/flatten:input"""  # by each kind, beside kind and name
 MALFORMED = (Rejected, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, struct.error)
 
 
@@ -309,7 +312,10 @@ def nodes_of(graph: str) -> list[Node]:
     """With what files leave out, because it is the same in all nodes of a kind."""
     usual: Node = {"kernel": [1, 1], "stride": [1, 1], "dilation": [1, 1], "padding": [0] * 4, "groups": 1}
     usual |= {"shift": 0, "low": -LARGEST, "high": LARGEST, "before": 0, "after": 0}
-    return [usual | {"inputs": [x["input"]] if "input" in x else []} | x for x in json.loads(graph)["nodes"]]
+    nodes, words = json.loads(graph)["nodes"], dict(kind.split(":") for kind in SAID.split("/"))
+    exact = all(x.keys() == {"op", "name", *words[x["op"]].split()} for x in nodes)
+    need(exact, "a node says more or less than its kind does")
+    return [usual | {"inputs": [x["input"]] if "input" in x else []} | x for x in nodes]
 
 
 def read_network(data: bytes) -> Network:
@@ -369,7 +375,9 @@ class Plan:
         self.bits = [variables(*shape) for shape in self.shapes]
         kinds, ours = ("requantise", "relu", "max-pool"), ("requantise", [0])  # the picture: the verifier rounds it too
         self.looked_up = {k: x for k, x in enumerate(nodes) if x["op"] in kinds and (x["op"], x["inputs"]) != ours}
-        need(max(self.bits) <= 40, "a tensor is too large for a proof")
+        pooled = max((prod(node["kernel"]) for node in nodes if node["op"] == "max-pool"), default=0)
+        rows = sum(sum(map(mul, shape[2:], node["kernel"])) for node, shape in zip(nodes, self.shapes))
+        need(max(self.bits) <= 40 and pooled <= 1 << 10 and rows <= 1 << 22, "a tensor or a window is too large")
         need([k for k, _, _ in ranges] == list(self.looked_up), "the ranges do not belong to this network")
         self.tables = self.tables_for(ranges)
         remainders = [(("remainder", k), self.bits[k]) for k, node in self.looked_up.items() if node["shift"]]
@@ -425,8 +433,8 @@ class Plan:
             needed = max(needed, shift, (high - low).bit_length() if node["op"] == "max-pool" else 0)
             for clamp in self.clamps(k) if node["op"] != "max-pool" else ():
                 spans.setdefault(clamp, [0]).extend((x + (1 << shift >> 1)) >> shift for x in (low, high))
-        clamping = [(variables(max(x) - min(x) + 1), min(x), clamp) for clamp, x in sorted(spans.items())]
-        tables = [(needed, 0, (0, 0)), *clamping]
+        tables = [(needed, 0, (0, 0))]
+        tables += [(variables(max(x) - min(x) + 1), min(x), clamp) for clamp, x in sorted(spans.items())]
         need(max(bits for bits, _, _ in tables) <= 20, "a lookup table is too large")
         furthest = max(max(bits, abs(start).bit_length()) for bits, start, _ in tables)
         for node in self.looked_up.values():
@@ -543,8 +551,7 @@ class Verifier:
             case "sum-pool" | "subsample":  # which has windows of one place
                 self.window_sum(k, parts, [[ONE] * side for side in node["kernel"]], value)
             case "square":
-                where, last = self.reader.eq_sum_check(value, point, 2)
-                (given,) = self.reader.hear(1)
+                (where, last), (given,) = self.reader.eq_sum_check(value, point, 2), self.reader.hear(1)
                 need(given * given == last, f"node {k}: the output is not the square of the input")
                 self.claim(node["input"], where, given)
             case "add":
@@ -556,8 +563,6 @@ class Verifier:
             case "offset":
                 here = self.everywhere(k, parts) * fold(node["value"].values, node["value"].shape, parts[1])
                 self.claim(node["input"], point, value - here)
-            case kind:
-                raise Rejected(f"node {k}: there is no protocol for {kind}")
 
     def everywhere(self, k: int, parts: list[Point]) -> E:
         """1 at the real places of the real pictures and 0 in padding, whatever the channel."""
@@ -672,8 +677,7 @@ class CommitmentVerifier(Verifier):
             size, inputs = out // groups, eq_table(column)
             table = [a * b for j, a in enumerate(eq_table(rows)[:out]) for b in inputs[j // size * inner :][:inner]]
             point, claimed = self.reduced(k, value, (groups, size, inner), partial(fold, table, (groups, size, inner)))
-        at_taps = enumerate(real_places(taps, kernel))
-        terms = [(self.blocks[f"weight {tap}", k][0], point, coefficient) for tap, coefficient in at_taps]
+        terms = [(self.blocks[f"weight {tap}", k][0], point, x) for tap, x in enumerate(real_places(taps, kernel))]
         self.commitments[-1].claims.append((terms, claimed))
         return value
 
@@ -689,7 +693,7 @@ RANGES = {"B": range(1 << 8), "H": range(1 << 16), "I": range(1 << 32), "Q": ran
 RANGES |= {code.lower(): range(-held.stop // 2, held.stop // 2) for code, held in RANGES.items()}
 # Numbers that are in their tag, by tag; the first of the tags before other numbers, and how these follow.
 NUMBER = ({value & 0xFF: value for value in range(-32, 128)}, 0xCC, "BHIQbhiq")
-LIST = ({0x90 | size: size for size in range(16)}, 0xDC, "HI")
+LIST = ({0x90 | size: size for size in range(16)}, 0xDC, "H")
 BYTES = (dict[int, int](), 0xC4, "BHI")
 
 
@@ -706,8 +710,7 @@ def read_number(data: BytesIO, kind: tuple[dict[int, int], int, str] = NUMBER) -
 
 
 def read_bytes(data: BytesIO) -> bytes:
-    content = data.read(length := read_number(data, BYTES))
-    need(len(content) == length, "it ends early")
+    need(len(content := data.read(length := read_number(data, BYTES))) == length, "it ends early")
     return content
 
 
@@ -717,18 +720,16 @@ def read_receipt(receipt: bytes) -> Receipt:
         need(len(receipt) <= 1 << 30 and data.read(len(begin)) == begin, "version 1 begins otherwise, or is smaller")
         fields: Receipt = {name: read_bytes(data) for name in ("model", "architecture", "weights_root")}
         sizes = (read_number(data, LIST) for _ in range(read_number(data, LIST)))
-        ranges = [tuple(read_number(data) for _ in range(size)) for size in sizes]
-        fields |= {name: read_number(data) for name in ("queries", "batch")}
+        ranges = [(k, low, high) for k, low, high in ([read_number(data) for _ in range(size)] for size in sizes)]
+        fields |= {"ranges": ranges} | {name: read_number(data) for name in ("queries", "batch")}
         fields |= {name: read_bytes(data) for name in ("nonce", "inputs", "outputs", "proof")}
-        fields["ranges"] = [(k, low, high) for k, low, high in ranges]
-        need(not data.read(1), "bytes follow its end")
+        need(len(ranges) <= 10_000 and not data.read(1), "it has too many ranges, or bytes follow its end")
     except MALFORMED as error:
         raise Unreadable(f"this is not a receipt: {error}") from error
-    need(len(fields["model"]) == 32, "a model is named by 32 bytes")
+    need(len(fields["model"]) == 32 and 16 <= len(fields["nonce"]) <= 64, "a model has 32 bytes, a nonce 16 to 64")
     need(len(fields["weights_root"]) == (32 if fields["architecture"] else 0), "weights come with their architecture")
     need(all(-LARGEST <= low <= high <= LARGEST for _, low, high in ranges), "a range is empty or beyond the field")
     need(1 <= fields["batch"] <= 1 << 20, "a batch has 1 to 2**20 pictures")
-    need(16 <= len(fields["nonce"]) <= 64, "a nonce has 16 to 64 bytes")
     need(fields["queries"] == QUERIES, f"{QUERIES} columns are opened a commitment")
     return fields
 
@@ -787,7 +788,7 @@ def main(arguments: list[str] | None = None) -> int:
         network = read_network(given.model.read_bytes()) if given.model else None
         pictures = read_npz(given.inputs) if given.inputs else None
         outputs = verify(read_receipt(given.receipt.read_bytes()), network, given.commitment, pictures, given.nonce)
-    except (OSError, Rejected) as error:
+    except (OSError, MemoryError, Rejected) as error:
         code, verdict = (1, "rejected") if type(error) is Rejected else (2, "unreadable")
         print(f"{verdict}: {error}")
         return code

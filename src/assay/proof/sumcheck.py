@@ -13,26 +13,36 @@ sums, degree + 1 where eq is a factor.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from assay.kernels import kernel
 from assay.proof.errors import VerificationError
-from assay.proof.field import ONE, ZERO, Element, Words, add, ext_mul, pack, sub, unpack
+from assay.proof.field import ONE, ZERO, Element, P, Words, add, ext_mul, pack, sub, unpack
 from assay.proof.multilinear import Point, eq_table, fold
 from assay.proof.transcript import ProverChannel, VerifierChannel
 
 
 def interpolate(values: Sequence[Element], x: Element) -> Element:
-    """The polynomial of degree < len(values) with these values at 0, 1, 2, …, at `x`."""
-    total = ZERO
-    for k, value in enumerate(values):
-        above, under = ONE, 1
-        for j in range(len(values)):
-            if j != k:
-                above, under = above * (x - j), under * (k - j)
-        total = total + value * above * Element(under).inverse()
+    """The polynomial of degree < len(values) with these values at 0, 1, 2, …, at `x`. Cost: linear."""
+    behind = [ONE]  # Π_{j ≥ k} (x − j), last k first
+    for j in range(len(values) - 1, 0, -1):
+        behind.append(behind[-1] * (x - j))
+    total, before = ZERO, ONE
+    for k, (value, weight) in enumerate(zip(values, _lagrange_weights(len(values)), strict=True)):
+        total = total + value * before * behind[-1 - k] * weight
+        before = before * (x - k)
     return total
+
+
+@lru_cache(maxsize=16)
+def _lagrange_weights(count: int) -> list[int]:
+    """1/Π_{j ≠ k} (k − j) mod p, which is (−1)^(count − 1 − k)/(k!·(count − 1 − k)!)."""
+    factorials = [1]
+    for k in range(1, count):
+        factorials.append(factorials[-1] * k % P)
+    return [pow((-1) ** (count - 1 - k) * factorials[k] * factorials[-1 - k], -1, P) for k in range(count)]
 
 
 def quadratic(g0: Element, g1: Element, g2: Element, x: Element) -> Element:

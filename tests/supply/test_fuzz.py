@@ -85,7 +85,8 @@ VALID = {
 }
 
 
-PARTS = [b"\xff" * 4, b"\0" * 4, b"PK\x05\x06", b"cos\nsystem\n", b"\x80\x04"]
+LONG_KEYS = [b"g" + b"0" * 39 + b"12\n", b"p" + b"0" * 39 + b"12\n", b"p002\n", b"g0" + b"1" * 22 + b"\n"]
+PARTS = [b"\xff" * 4, b"\0" * 4, b"PK\x05\x06", b"cos\nsystem\n", b"\x80\x04", *LONG_KEYS, b"I010\n"]
 
 
 @st.composite
@@ -247,12 +248,26 @@ PUSHES = st.one_of(
         lambda w: f"c{w}\n".replace(" ", "\n").encode()
     ),
     st.sampled_from(
-        [b"N", b"\x88", b"K\x01", b"I01\n", b"L5L\n", b"F1.5\n", b")", b"]", b"}", b"\x8f", b"C\x01x", b"\x8a\x01\x07"]
+        [
+            b"N",
+            b"\x88",
+            b"K\x01",
+            b"I01\n",
+            b"I010\n",
+            b"L5L\n",
+            b"F1.5\n",
+            b")",
+            b"]",
+            b"}",
+            b"\x8f",
+            b"C\x01x",
+            b"\x8a\x01\x07",
+        ]
     ),
 )
 SHORT = [bytes([code]) for code in b"(012t\x85\x86\x87R\x81boldeuas\x90\x91\x92\x93\x93\x94\x94Q"]
 LONG = [b"q\x00", b"q\x01", b"p2\n", b"h\x00", b"h\x01", b"g2\n", b"g12\n", b"j\x00\x00\x00\x00", b"\x80\x02", b"Px\n",
-        b"\x82\x01", b"ios\nsystem\n", b"icollections\nOrderedDict\n"]  # fmt: skip
+        b"\x82\x01", b"ios\nsystem\n", b"icollections\nOrderedDict\n", *LONG_KEYS]  # fmt: skip
 WORK = st.sampled_from(SHORT + LONG)
 FRAMES = st.integers(0, 40).map(lambda n: b"\x95" + struct.pack("<Q", n))
 PROGRAMS = st.lists(st.one_of(PUSHES, PUSHES, WORK, WORK, FRAMES), max_size=30).map(lambda ops: b"".join(ops) + b".")

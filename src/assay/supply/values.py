@@ -56,6 +56,7 @@ class _Sign:
 DATA = _Sign("bytes")
 TEXT = _Sign("long text")
 NUMBER = _Sign("number")
+ODD_NUMBER = _Sign("number in an odd spelling, or of more than 32 bytes")
 SET = _Sign("set")
 UNKNOWN = _Sign("unknown")
 """What came of something that was already reported."""

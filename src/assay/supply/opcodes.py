@@ -133,7 +133,7 @@ def _names(data: memoryview, at: int) -> tuple[tuple[str, str], int]:
     except Disputed:
         raise
     except Unreadable:
-        said = bytes(data[begin : min(len(data), begin + MAX_NAME) - 1]).decode("ascii", "replace")
+        said = bytes(data[begin:-1]).decode("ascii", "replace")
         raise CutImport(said.replace("\n", " ", 1)) from None
     try:
         return (module.decode("utf-8"), name.decode("utf-8")), at

@@ -5,6 +5,7 @@ Values are kept as far as it takes to know every name that is imported and what 
 
 from __future__ import annotations
 
+import re
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +17,13 @@ from assay.supply.values import DATA, SET, UNKNOWN, Global, Made, Stored, Table
 
 COMPUTED = "a name that is computed"
 
+_NO_NAME = re.compile(r"(?:\A|\.)(?:[^A-Za-z_]|\Z)|[^A-Za-z0-9_.]")
+_OF_TORCHSCRIPT = {
+    f"torch.jit._pickle.{function}"
+    for function in ("build_intlist", "build_tensorlist", "build_doublelist", "build_boollist", "build_tensor_from_id",
+                     "restore_type_tag")
+}  # fmt: skip
+
 
 @dataclass
 class Walk:
@@ -24,9 +32,11 @@ class Walk:
     Attributes:
         imports: every name that would be imported, `(module.name, offset)`.
         forbidden: those that are not on the allow-list.
+        spelled: those of them that look like a name of a module and something in it, or like an attempt to hide one.
         dangers: what else must not happen: sentence and offset.
         doubts: what no saver of plain data writes: sentence and offset.
         broken: why the walk ended before STOP; empty if it did not.
+        disputed: whether some unpickler would go on where the walk broke.
         end: offset of the byte after STOP, or of the opcode where the walk broke.
         stored: every torch storage that is referred to, by its key.
         dtypes: key to the dtypes of the tensors that lie there.
@@ -35,13 +45,21 @@ class Walk:
 
     imports: list[tuple[str, int]] = field(default_factory=list)
     forbidden: list[tuple[str, int]] = field(default_factory=list)
+    spelled: list[tuple[str, int]] = field(default_factory=list)
     dangers: list[tuple[str, int]] = field(default_factory=list)
     doubts: list[tuple[str, int]] = field(default_factory=list)
     broken: str = ""
+    disputed: bool = False
     end: int = 0
     stored: dict[str, Stored] = field(default_factory=dict)
     dtypes: dict[str, set[str]] = field(default_factory=dict)
     result: object = None
+
+    def forbid(self, dotted: str, offset: int) -> None:
+        """Note a name that must not be imported; it is judged whole and kept short."""
+        self.forbidden.append((shown(dotted), offset))
+        if dotted == COMPUTED or (_is_name(dotted) and not _is_of_torchscript(dotted)):
+            self.spelled.append((shown(dotted), offset))
 
 
 class Machine:
@@ -90,13 +108,16 @@ class Machine:
 
     def load(self, module: object, name: object) -> object:
         """What importing `module.name` gives."""
-        known = isinstance(module, str) and isinstance(name, str)
-        said = f"{module} {name}"
-        dotted = shown(said_today(str(module), str(name))) if known else COMPUTED
-        self.seen.imports.append((dotted, self.offset))
-        if known and said in ALLOWED:
+        if not isinstance(module, str) or not isinstance(name, str):
+            # Not turned into text: a nest of tuples that share their parts would take all the time there is.
+            dotted = COMPUTED
+        elif (said := f"{module} {name}") in ALLOWED:
+            self.seen.imports.append((shown(said_today(module, name)), self.offset))
             return Global(said)
-        self.seen.forbidden.append((dotted, self.offset))
+        else:
+            dotted = said_today(module, name)
+        self.seen.imports.append((shown(dotted), self.offset))
+        self.seen.forbid(dotted, self.offset)
         return UNKNOWN
 
     def call(self, function: object, arguments: object) -> object:
@@ -244,6 +265,16 @@ def said_today(module: str, name: str) -> str:
     """`module.name`, as Python 3 finds what protocols below 3 call by its name in Python 2."""
     module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
     return f"{module}.{name}"
+
+
+def _is_name(dotted: str) -> bool:
+    """Whether it is words with dots between them."""
+    return "." in dotted and _NO_NAME.search(dotted) is None
+
+
+def _is_of_torchscript(dotted: str) -> bool:
+    """Whether the pickles of TorchScript name it for its own reader: classes of no module, and six plain functions."""
+    return dotted.startswith("__torch__.") or dotted in _OF_TORCHSCRIPT
 
 
 def _is_view(view: list[object], count: int) -> bool:

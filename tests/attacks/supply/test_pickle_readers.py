@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle
+import struct
 import warnings
 
 import make
 import pytest
+from both import safetensors_and
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load as load_safetensors
 
-from assay.supply import inspect_bytes
+from assay.supply import inspect_bytes, opcodes
 from assay.supply.opcodes import steps
 from assay.supply.pickle_walk import walk
 from assay.supply.report import Search, Unreadable
@@ -128,3 +132,65 @@ def test_a_name_that_the_walker_claims_is_the_one_that_the_unpickler_asks_for(
             continue
         taken = list(steps(memoryview(blob), 0, Search()))
         assert [argument for name, argument, _ in taken if name in ("GLOBAL", "INST")] == running.names
+
+
+# Pickles inside files of another format, where only what looks like an import counts
+
+
+LONG_NAME = b"cos\n" + b"path." + b"os.path." * 20 + b"os.system\n"
+OF_TORCHSCRIPT = b"ctorch.jit._pickle\nbuild_intlist.__builtins__.get\n"
+HIDDEN = {
+    "a long name": LONG_NAME + b")R.",
+    "a longer name": b"cos\n" + b"path.os." * 600 + b"system\n)R.",
+    "a long name that is cut off": b"cos\n" + b"path.os." * 600 + b"systemx",
+    "a path through TorchScript's reader": OF_TORCHSCRIPT + b")R.",
+}
+
+
+@pytest.mark.parametrize("how", HIDDEN)
+def test_a_name_cannot_hide_in_a_file_of_another_format(how: str) -> None:
+    blob = safetensors_and(P4 + HIDDEN[how])
+    assert len(load_safetensors(blob)) == 1
+    running = READERS[1](blob)
+    with contextlib.suppress(EOFError):
+        running.load()
+    assert len(running.names) == 1
+    report = inspect_bytes("attack", blob)
+    assert (report.verdict, report.format) == ("unsafe", "safetensors")
+    assert all(len(finding.what) < 200 for finding in report.findings)
+
+
+def test_what_torchscript_names_for_its_own_reader_is_not_accused() -> None:
+    for said in (b"ctorch.jit._pickle\nrestore_type_tag\n", b"c__torch__.net\nNet\n"):
+        assert verdict(safetensors_and(P4 + said + b".")) == "safe"
+
+
+EVIL = b"cos\nsystem\n)R."
+FRAME = struct.Struct("<cQ")
+DISPUTED = {
+    "an opcode across the end of a frame": FRAME.pack(b"\x95", 3) + b"C\x04a" + b"bcde" + EVIL,
+    "a frame inside another": FRAME.pack(b"\x95", 20) + b"N0" + FRAME.pack(b"\x95", 2) + b"N0" + b"N0" * 4 + EVIL,
+    "a memo key with a sign": b"Np+1\n" + EVIL,
+    "a memo key with a space": b"Np 1\n" + EVIL,
+}
+
+
+@pytest.mark.parametrize("how", DISPUTED)
+def test_what_unpicklers_take_in_different_ways_is_not_safe_in_any_format(how: str) -> None:
+    assert verdict(P4 + DISPUTED[how]) != "safe"
+    report = inspect_bytes("attack", safetensors_and(P4 + DISPUTED[how]))
+    assert report.format == "safetensors"
+    assert report.verdict == "unknown"
+    assert "as a pickle" in report.findings[0].what
+
+
+def test_a_line_too_long_to_be_looked_at_is_not_safe_in_any_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opcodes, "MAX_LINE", 300)
+    assert verdict(safetensors_and(P4 + b"I1" + b"0" * 5000 + b"\n" + EVIL)) == "unknown"
+
+
+def test_a_name_made_of_a_nest_of_tuples_takes_no_time() -> None:
+    shared = b")" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(40))
+    deep = b")" + b"\x85" * 100_000
+    for module in (shared, deep):
+        assert "computed" in what(P4 + module + text("system") + b"\x93.")

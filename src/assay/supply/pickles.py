@@ -46,7 +46,10 @@ def look_for_pickles(search: Search, piece: Piece) -> None:
 
     Random bytes hardly ever spell an import, or what unpicklers take in different ways; only that counts.
     """
-    for seen in _walks(search, piece.data):
+    walks = _walks(search, piece.data)
+    if len(walks) == MAX_PICKLES and not walks[-1].broken and walks[-1].end < len(piece.data):
+        search.unknown(f"it can be opened as more than {MAX_PICKLES} pickles one after the other", piece.where)
+    for seen in walks:
         for name, offset in seen.spelled:
             search.unsafe(f"opening it as a pickle would import {name}", piece.place(f"byte {offset}"))
         if seen.disputed:

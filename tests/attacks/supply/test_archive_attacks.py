@@ -262,6 +262,35 @@ def test_a_tar_archive_without_its_mark_is_known_by_its_checksum() -> None:
     assert (look(bytes(header)).verdict, look(bytes(header)).format) == ("unsafe", "tar")
 
 
+def _signed_sum(block: bytes) -> int:
+    return 256 + sum(struct.unpack_from("148b8x356b", block))
+
+
+CHECKSUMS: dict[str, Callable[[bytes], bytes]] = {
+    "signed, as some old programs wrote it": lambda block: b"%06o\0 " % _signed_sum(block),
+    "base 256": lambda block: b"\x80" + (sum(block) - sum(block[148:156]) + 256).to_bytes(7, "big"),
+    "text after its end": lambda block: b"%05o\0zz" % (sum(block) - sum(block[148:156]) + 256),
+    "spaces around it": lambda block: b"  %o\0\0" % (sum(block) - sum(block[148:156]) + 256),
+}
+
+
+@pytest.mark.parametrize("how", CHECKSUMS)
+def test_whatever_tarfile_takes_for_an_archive_is_looked_at_as_one(how: str) -> None:
+    """Torch tries `tarfile` before it takes a file for a pickle."""
+    front, inner = b'{"__metadata__":{"a":"', tar(storages=EVIL)
+    back = b'"},"w":{"dtype":"U8","shape":[%d],"data_offsets":[0,%d]}}' % (len(inner), len(inner))
+    blob = bytearray((1016).to_bytes(8, "little") + front + b"x" * (1016 - len(front) - len(back)) + back + inner)
+    blob[32:92] = "é".encode() * 30  # signed and unsigned sums differ
+    blob[100:124], blob[124:136], blob[136:148] = b"0" * 24, b"%012o" % 512, b"0" * 12
+    blob[156:157], blob[329:345] = b"0", b"0" * 16
+    blob[148:156] = CHECKSUMS[how](bytes(blob[:512])).ljust(8, b"\0")[:8]
+    with tarfile.open(fileobj=io.BytesIO(blob), mode="r:") as archive:
+        assert "storages" in archive.getnames()
+    report = look(bytes(blob))
+    assert (report.verdict, report.format) == ("unsafe", "safetensors")
+    assert "tar archive as well" in what(report)
+
+
 def test_a_pickle_that_is_a_tar_archive_too_is_noticed() -> None:
     header = bytearray(tar(weights=EVIL))
     header[:6] = b"\x80\x02U\xff" + b"xx"

@@ -23,6 +23,7 @@ from safetensors.torch import save
 
 from assay.supply import inspect_bytes
 from assay.supply.allow_list import ALLOWED
+from assay.supply.inspect import UNEXPECTED
 from assay.supply.pickle_walk import Walk, walk
 from assay.supply.report import MAX_STEPS, Search, shown
 from assay.supply.unpickler import said_today
@@ -115,6 +116,7 @@ def look(blob: bytes) -> str:
     report = inspect_bytes("fuzz", blob)
     assert time.process_time() - begun < 3
     assert report.verdict in ("safe", "unsafe", "unknown")
+    assert not any(UNEXPECTED in finding.what for finding in report.findings)
     assert (report.verdict == "safe") == (not report.findings)
     return report.verdict
 
@@ -286,6 +288,17 @@ def test_the_walker_sees_every_import_of_damaged_pickles(protocol: int, data: st
     whole = pickle.dumps({"w": np.ones(3), "n": [1, "two", {"x": torch.Size([2])}]}, protocol)
     assert compare(whole).forbidden == []
     compare(data.draw(mutated(whole)))
+
+
+DESCRIPTIONS = ["()", "[]", "{}", "None", "('f4',)", "(1,)", "[()]", "[('a',)]", "[('',())]", "((),)", "b'f4'",
+                "[('a',('f4',(2,)))]", "[((1,'a'),'f4')]", "[('a','f4',None)]", "('f4',{})",
+                "('V8',{'a':('f4',0)})"]  # fmt: skip
+
+
+@pytest.mark.parametrize("described", DESCRIPTIONS)
+def test_an_array_of_any_description_is_judged(described: str) -> None:
+    header = f"{{'descr': {described}, 'fortran_order': False, 'shape': (1,), }}".encode().ljust(117) + b"\n"
+    look(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(4))
 
 
 HUGE_ARRAY = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,)}    \n"

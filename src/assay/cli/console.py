@@ -88,6 +88,15 @@ def listed(names: Sequence[object], most: int = 10) -> str:
     return ", ".join(escape(str(name)) for name in names[:most]) + more
 
 
+def as_text(said: str) -> str:
+    """Text from outside, fit for the terminal: nothing in it is taken for markup, or steers."""
+    from rich.markup import escape
+
+    from assay.supply.report import printable
+
+    return escape(printable(said))
+
+
 def show(outcome: Outcome, as_json: bool) -> None:
     """Print it: the document alone on stdout, or the text."""
     if as_json:

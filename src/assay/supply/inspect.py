@@ -25,6 +25,8 @@ from assay.supply.safetensors_file import look_at_safetensors
 from assay.supply.zip_file import look_at_zip
 from assay.supply.zip_layout import holds_directory
 
+UNEXPECTED = "the inspection came upon something that it does not expect"
+
 
 def inspect(path: Path | str) -> FileReport:
     """Inspect one file. Raises nothing for what the file holds, or if it cannot be read.
@@ -72,6 +74,9 @@ def _search(search: Search, piece: Piece) -> str:
     except LimitReached as error:
         search.unknown(str(error), "file")
         return tell(piece.data, Search()) or "unknown"
+    except Exception as error:  # a fault here must not hide what the other files of a folder hold
+        search.unknown(f"{UNEXPECTED}: {type(error).__name__}", "file")
+        return "unknown"
 
 
 def look(search: Search, piece: Piece) -> str:

@@ -130,4 +130,9 @@ class Search:
 def shown(text: str, length: int = 120) -> str:
     """Text from a file, fit to be printed: short, without control characters and half surrogates."""
     clipped = text if len(text) <= length else text[: length - 1] + "…"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in clipped)
+    return printable(clipped)
+
+
+def printable(text: str) -> str:
+    """Text with control characters and half surrogates spelled out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

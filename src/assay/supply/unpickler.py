@@ -11,9 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from assay.supply.allow_list import ALLOWED, CALLS, may_build
-from assay.supply.plain_calls import storage_dtype, tensor_dtype
+from assay.supply.plain_calls import key, storage_dtype, tensor_dtype
 from assay.supply.report import Unreadable, shown
 from assay.supply.values import DATA, SET, UNKNOWN, Global, Made, Stored, Table
+
+_FEW = 16
+"""Arguments of a call and items of a state, which savers write fewer of."""
 
 COMPUTED = "a name that is computed"
 
@@ -72,6 +75,7 @@ class Machine:
         self.memo: dict[int, object] = {}
         self.offset = 0
         self.count = 0
+        self.copied = 0
 
     def step(self, name: str, argument: object, offset: int) -> None:
         self.offset, self.count = offset, self.count + 1
@@ -104,6 +108,23 @@ class Machine:
     def doubt(self, what: str) -> None:
         self.seen.doubts.append((what, self.offset))
 
+    def key(self, value: object) -> None:
+        """Note what is hashed, as a key of a dict or an item of a set, if it is not plain."""
+        if not key(value):
+            self.doubt("a key that is more than text, a number or a short tuple of these")
+
+    def may_copy(self, values: object) -> bool:
+        """Whether these may be copied: what was put together once is not copied again and again, which takes any time.
+
+        What a pickle has of everything takes an opcode an item; so all copies together have no more items than that.
+        """
+        for value in values if isinstance(values, tuple) and len(values) <= _FEW else (values,):
+            self.copied += value.size if isinstance(value, Table) else len(value) if isinstance(value, list) else 0
+        fits = self.copied <= self.count and not (isinstance(values, tuple) and len(values) > _FEW)
+        if not fits:
+            self.doubt("more arguments than savers write, or the same ones copied again and again")
+        return fits
+
     # Imports and calls
 
     def load(self, module: object, name: object) -> object:
@@ -127,6 +148,8 @@ class Machine:
         if not isinstance(function, Global):
             self.danger("opening it would call what it made itself")
             return UNKNOWN
+        if not self.may_copy(arguments):
+            return UNKNOWN
         rule = CALLS.get(function.name)
         if rule is None or not isinstance(arguments, tuple) or not rule(arguments):
             self.doubt(f"a call of {function.name.replace(' ', '.')} that is not judged to be plain data")
@@ -139,12 +162,12 @@ class Machine:
         """Setting the state of an object."""
         if isinstance(target, Global):
             self.danger(f"opening it would change {target.name.replace(' ', '.')} itself")
-        elif target is not UNKNOWN and not may_build(target, state):
+        elif target is not UNKNOWN and self.may_copy(state) and not may_build(target, state):
             self.doubt("an object with a state that no saver of plain data writes")
 
     def persistent(self, said: object) -> object:
         """A torch storage, by type, key, place and count; and in the old format a view into it."""
-        match said:
+        match said if isinstance(said, tuple) and len(said) <= _FEW else ():
             case ("storage", Global(name=name), str(key), str(), int(count), *view) if _is_view(view, count):
                 dtype = storage_dtype(name)
                 if dtype is not None and 0 <= count < 2**60:
@@ -228,16 +251,19 @@ class Machine:
             self.doubt("items are appended to something that is no list")
 
     def add(self, argument: object) -> None:
-        self.to_mark()
+        for item in self.to_mark():
+            self.key(item)
         if self.top() not in (SET, UNKNOWN):
             self.doubt("items are added to something that is no set")
 
     def fill(self, items: list[object]) -> None:
         """Keys and values, one after the other, into a dict."""
         target = self.top()
+        for item in items[::2]:
+            self.key(item)
         if isinstance(target, Table):
-            for key in items[::2]:
-                target.set(key)
+            for item in items[::2]:
+                target.set(item)
         elif target is not UNKNOWN and not (isinstance(target, Made) and target.maker.startswith("collections ")):
             self.doubt("items are set in something that is no dict")
 
@@ -247,7 +273,8 @@ class Machine:
         self.fill(items)
 
     def frozen_set(self, argument: object) -> None:
-        self.to_mark()
+        for item in self.to_mark():
+            self.key(item)
         self.stack.append(SET)
 
     def proto(self, argument: object) -> None:

@@ -31,7 +31,7 @@ def look_at_stream(search: Search, piece: Piece, form: str, look: Look) -> None:
     Raises:
         Unreadable: if it cannot be unpacked, or to more than is allowed.
     """
-    limit = min(MAX_IN_MEMORY, MAX_RATIO * len(piece.data) + (1 << 20))
+    limit = min(MAX_IN_MEMORY - search.held, MAX_RATIO * len(piece.data) + (1 << 20))
     parts: list[bytes] = []
     rest, size = bytes(piece.data), 0
     while rest:
@@ -49,7 +49,8 @@ def look_at_stream(search: Search, piece: Piece, form: str, look: Look) -> None:
             raise Unreadable("it ends in the middle of its packed content")
         search.enter(len(parts[-1]))
         rest = stream.unused_data
-    look(search, piece.member(form, memoryview(b"".join(parts))))
+    with search.holding(size):
+        look(search, piece.member(form, memoryview(b"".join(parts))))
 
 
 def is_tar(data: memoryview) -> bool:

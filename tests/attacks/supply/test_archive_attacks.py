@@ -9,15 +9,17 @@ import lzma
 import os
 import struct
 import tarfile
+import tracemalloc
 import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
 
 import make
+import numpy as np
 import pytest
 
-from assay.supply import FileReport, inspect_bytes
+from assay.supply import FileReport, inspect_bytes, packed, zip_file
 from assay.supply import report as limits
 
 EVIL = make.shell()
@@ -169,6 +171,45 @@ def test_what_unpacks_to_very_much_more_is_not_unpacked() -> None:
     assert "200 times" in what(look(blob.getvalue()))
     assert "200 times" in what(look(gzip.compress(bytes(20_000_000))))
     assert "200 times" in what(look(bz2.compress(bytes(20_000_000))))
+
+
+def zeros(members: int) -> bytes:
+    """An `.npz` of arrays of a mebibyte each, which pack a thousandfold."""
+    blob, array = io.BytesIO(), make.numpy_bytes(np.save, np.zeros((1 << 20) - 128, dtype="u1"))
+    with zipfile.ZipFile(blob, "w", zipfile.ZIP_DEFLATED) as archive:
+        for i in range(members):
+            archive.writestr(f"{i}.npy", array)
+    return blob.getvalue()
+
+
+def test_members_are_unpacked_one_at_a_time() -> None:
+    whole = zeros(40)
+    assert look(whole).verdict == "safe"
+    tracemalloc.start()
+    try:
+        look(whole)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_many_small_members_cannot_unpack_to_very_much_more_together() -> None:
+    assert "200 times" in what(look(zeros(200)))
+
+
+def test_what_is_held_in_memory_at_once_is_limited_however_deep_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = make.numpy_bytes(np.save, np.random.default_rng(0).bytes(60_000))
+    inner, outer = io.BytesIO(), io.BytesIO()
+    for blob, name, content in ((inner, "a.npy", lambda: random), (outer, "a.zip", inner.getvalue)):
+        with zipfile.ZipFile(blob, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(name, content())
+    for module in (zip_file, packed):
+        monkeypatch.setattr(module, "MAX_IN_MEMORY", 100_000)
+    assert look(inner.getvalue()).verdict == "safe"
+    for deeper in (outer.getvalue(), gzip.compress(inner.getvalue())):
+        report = look(deeper)
+        assert report.verdict == "unknown"
+        assert "unpacks to more than" in what(report)
 
 
 def test_archives_are_followed_four_deep_and_no_deeper() -> None:

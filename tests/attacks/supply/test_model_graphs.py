@@ -202,6 +202,11 @@ def test_a_program_of_other_json_than_torch_writes_is_judged(document: dict[str,
     assert UNEXPECTED not in what(report)
 
 
+def test_a_program_that_is_no_json_hides_no_other_member() -> None:
+    members = {"m/archive_format": b"pt2", "m/models/model.json": b"{", "m/x.pkl": EVIL}
+    assert look(make.zip_bytes(members)).verdict == "unsafe"
+
+
 def test_pickled_weights_in_a_program_are_walked(members: dict[str, bytes]) -> None:
     root = next(iter(members)).partition("/")[0]
     evil = make.zip_bytes(make.torch_members({"w": make.Call(os.system, make.SAYS)}))

@@ -22,6 +22,8 @@ MAX_NAME = 4096
 MAX_LINE = 1 << 24
 """Bytes of one line of a text opcode."""
 
+BEYOND = "a frame that reaches beyond the file"
+
 Step = tuple[str, object, int]
 """Name of the opcode, its argument, offset of the opcode."""
 
@@ -57,7 +59,7 @@ def steps(data: memoryview, begin: int, search: Search) -> Iterator[Step]:
         Unreadable: where the unpickler would stop with an error.
         Disputed: where it could go on with other bytes than these.
     """
-    at, frame_end = begin, begin
+    at, frame_end, cut_off = begin, begin, False
     while True:
         search.step()
         if at >= len(data):
@@ -71,13 +73,17 @@ def steps(data: memoryview, begin: int, search: Search) -> Iterator[Step]:
             # There the C unpickler drops bytes that it has read ahead, and goes on in the middle of the argument.
             raise Disputed("an opcode that reaches across the end of its frame")
         if name == "FRAME":
-            if not isinstance(argument, int) or at + argument > len(data):
-                raise Unreadable("a frame that reaches beyond the file")
+            if not isinstance(argument, int) or (at < frame_end and at + argument > len(data)):
+                raise Unreadable(BEYOND)
             if at < frame_end:
                 raise Disputed("a frame inside another")
-            frame_end = at + argument
+            # The C unpickler stops at a frame that is cut off, the one in Python takes what there is of it.
+            cut_off = cut_off or at + argument > len(data)
+            frame_end = min(at + argument, len(data))
         yield name, argument, offset
         if name == "STOP":
+            if cut_off:
+                raise Unreadable(BEYOND)
             if at < frame_end:
                 # The rest of the frame is dropped by some unpicklers and read as a further pickle by others.
                 raise Disputed("a frame that goes on after its STOP")

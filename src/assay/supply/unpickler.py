@@ -199,8 +199,8 @@ class Machine:
         self.stack.append(self.call(items[0], tuple(items[1:])))
 
     def make_named(self, argument: object) -> None:
-        arguments = tuple(self.to_mark())
-        self.stack.append(self.call(self._load_pair(argument), arguments))
+        function = self._load_pair(argument)  # imported even if the mark is missing
+        self.stack.append(self.call(function, tuple(self.to_mark())))
 
     def _load_pair(self, argument: object) -> object:
         module, name = argument if isinstance(argument, tuple) else (None, None)

@@ -175,9 +175,13 @@ def _whole(line: bytes) -> object:
 
 
 def _memo_key(line: bytes) -> object:
-    if not re.fullmatch(rb"[0-9]{1,20}", line):
-        raise Disputed("a memo key that is no plain number")
-    return int(line)
+    if re.fullmatch(rb"[0-9]{1,20}", line):
+        return int(line)
+    try:
+        int(line.partition(b"\0")[0])  # where the unpickler written in C ends a text
+    except ValueError:
+        raise Unreadable("a memo key that is no number") from None
+    raise Disputed("a memo key in an odd spelling")
 
 
 def _quoted(line: bytes) -> object:

@@ -9,6 +9,7 @@ import struct
 import warnings
 
 import make
+import numpy as np
 import pytest
 from both import safetensors_and
 from hypothesis import given, settings
@@ -18,7 +19,8 @@ from safetensors.torch import load as load_safetensors
 from assay.supply import inspect_bytes, opcodes
 from assay.supply.opcodes import steps
 from assay.supply.pickle_walk import walk
-from assay.supply.report import Search, Unreadable
+from assay.supply.pickles import look_for_pickles
+from assay.supply.report import Piece, Search, Unreadable
 
 P4 = b"\x80\x04"
 STOP = b"."
@@ -171,6 +173,7 @@ DISPUTED = {
     "an opcode across the end of a frame": FRAME.pack(b"\x95", 3) + b"C\x04a" + b"bcde" + EVIL,
     "a frame inside another": FRAME.pack(b"\x95", 20) + b"N0" + FRAME.pack(b"\x95", 2) + b"N0" + b"N0" * 4 + EVIL,
     "a memo key with a sign": b"Np+1\n" + EVIL,
+    "a memo key with more after a NUL": b"Np1\0x\n" + EVIL,
     "a memo key with a space": b"Np 1\n" + EVIL,
 }
 
@@ -182,6 +185,16 @@ def test_what_unpicklers_take_in_different_ways_is_not_safe_in_any_format(how: s
     assert report.format == "safetensors"
     assert report.verdict == "unknown"
     assert "as a pickle" in report.findings[0].what
+
+
+@pytest.mark.parametrize("dtype", ["<f4", "<f2", "u1", "<i8"])
+def test_random_weights_are_not_doubted(dtype: str) -> None:
+    random = np.random.default_rng(0)
+    for _ in range(3000):
+        values = random.normal(0, 0.1, 200) if "f" in dtype else random.integers(0, 256, 200)
+        search = Search()
+        look_for_pickles(search, Piece(memoryview(values.astype(dtype).tobytes())))
+        assert search.verdict == "safe", search.findings
 
 
 def test_a_line_too_long_to_be_looked_at_is_not_safe_in_any_format(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,6 +89,18 @@ def test_absurd_weights_are_converted_and_reported(tmp_path: Path, capsys: pytes
     assert (tmp_path / "out.safetensors").exists()
 
 
+@pytest.mark.parametrize("name", ["[/x]", "[link=http://evil.example]ok[/link]", "\x1b[2Jx"])
+def test_names_of_absurd_tensors_are_shown_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    torch.save({name: torch.tensor([float("nan")])}, tmp_path / "in.pt")
+    assert main(["convert", str(tmp_path / "in.pt"), str(tmp_path / "[/y].safetensors")]) == 1
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert name.replace("\x1b", "\\x1b") in out
+    assert "[/y].safetensors" in out
+
+
 def test_the_input_is_never_overwritten(tmp_path: Path, model: Model, capsys: pytest.CaptureFixture[str]) -> None:
     place = save(model, tmp_path / "in.safetensors")
     was = place.read_bytes()

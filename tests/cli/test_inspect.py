@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from pathlib import Path
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 
 from assay.cli import main
 
+looking = importlib.import_module("assay.supply.inspect")  # the package has a function of that name
 KEPT = Path(__file__).parents[1] / "attacks" / "supply" / "os_system.pt"
 
 
@@ -95,3 +97,24 @@ def test_odd_names_from_a_file_neither_break_the_json_nor_the_terminal(
     assert "os.sys\\x1b[31m\\udc00m" in report["findings"][0]["what"]  # type: ignore[index]
     assert main(["inspect", str(place)]) == 1
     assert "\x1b[31m" not in capsys.readouterr().out
+
+
+def test_a_fault_of_the_inspection_hides_no_other_file(
+    tmp_path: Path, safe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(search: object, piece: object) -> None:
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setitem(looking._READERS, "safetensors", fail)
+    code, (first, second) = said(capsys, safe, KEPT)
+    assert (code, first["verdict"], second["verdict"]) == (1, "unknown", "unsafe")
+    assert "ZeroDivisionError" in first["findings"][0]["what"]  # type: ignore[index]
+
+
+def test_the_name_of_a_file_does_not_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "\x1b[2J\x1b[1;32msafe [red]x.pkl"
+    place.write_bytes(b"\x80\x04cos\nsystem\n.")
+    assert main(["inspect", str(place)]) == 1
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "safe [red]x.pkl" in out

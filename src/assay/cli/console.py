@@ -93,6 +93,15 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+def as_text(said: str) -> str:
+    """Text from outside, fit for the terminal: nothing in it is taken for markup, or steers."""
+    from rich.markup import escape
+
+    from assay.supply.report import printable
+
+    return escape(printable(said))
+
+
 def show(outcome: Outcome, as_json: bool) -> None:
     """Print it: the document alone on stdout, or the text."""
     if as_json:

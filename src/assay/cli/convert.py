@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.cli.console import Common, Outcome
+from assay.cli.console import Common, Outcome, as_text
 from assay.errors import InputError, ModelError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def convert(
     }
     odd = [f"{f.what} ({f.where})" for f in written.findings[:5]]
     text = f"{len(received.tensors)} tensors of a {received.report.format} file written to {out}"
-    return Outcome(document, "\n".join([text, *odd]), exit_code=1 if written.verdict == "unsafe" else 0)
+    return Outcome(document, "\n".join(map(as_text, [text, *odd])), exit_code=1 if written.verdict == "unsafe" else 0)
 
 
 def _target(model: Path, out: Path | None) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.cli.console import Common, Outcome
+from assay.cli.console import Common, Outcome, as_text
 from assay.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,11 +53,9 @@ def _every(given: tuple[Path, ...]) -> list[Path]:
 
 
 def _text(report: FileReport) -> str:
-    from rich.markup import escape
-
     verdict = f"[{COLOURS[report.verdict]}]{report.verdict:8}[/]"
-    lines = [f"{verdict} {escape(report.path)}  ({report.format}, {report.size_bytes:,} bytes)"]
-    lines += [f"         {escape(f.what)}  [dim]at {escape(f.where)}[/]" for f in report.findings[:SHOWN_FINDINGS]]
+    lines = [f"{verdict} {as_text(report.path)}  ({report.format}, {report.size_bytes:,} bytes)"]
+    lines += [f"         {as_text(f.what)}  [dim]at {as_text(f.where)}[/]" for f in report.findings[:SHOWN_FINDINGS]]
     if len(report.findings) > SHOWN_FINDINGS:
         lines.append(f"         and {len(report.findings) - SHOWN_FINDINGS} more")
     return "\n".join(lines)

@@ -19,7 +19,7 @@ from assay.supply.plain_calls import (
     dtype_state,
     flag,
     hooks,
-    items,
+    keys,
     made,
     name,
     never,
@@ -27,6 +27,7 @@ from assay.supply.plain_calls import (
     nothing,
     number,
     numpy_dtype,
+    pairs,
     shape,
     short_text,
     table,
@@ -44,7 +45,7 @@ _LATIN = word("latin1", "latin-1")
 _TENSOR = made(*(f"{_REBUILD}{kind}" for kind in ("tensor", "tensor_v2", "tensor_v3")))
 
 CALLS: dict[str, Rule] = {
-    "collections OrderedDict": calls((), (items,)),
+    "collections OrderedDict": calls((), (pairs,)),
     "collections Counter": calls((), (table,)),
     "collections defaultdict": calls((), (name(*_CONTAINERS),)),
     "_codecs encode": calls((any_text, _LATIN)),
@@ -73,8 +74,8 @@ for _core in ("numpy.core", "numpy._core"):
     }
 for _module in _BUILTINS:
     CALLS |= {
-        f"{_module} set": calls((), (items,)),
-        f"{_module} frozenset": calls((), (items,)),
+        f"{_module} set": calls((), (keys,)),
+        f"{_module} frozenset": calls((), (keys,)),
         f"{_module} bytearray": calls((), (data,), (any_text, _LATIN)),
         f"{_module} bytes": calls(()),
         f"{_module} complex": calls((number, number)),

@@ -35,8 +35,8 @@ def look_at_npy(search: Search, piece: Piece) -> None:
         readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         with warnings.catch_warnings(action="ignore"):
             shape, _, dtype = readers[version](stream, max_header_size=MAX_HEADER)
-    except (ValueError, SyntaxError, TypeError, KeyError, EOFError, OverflowError, RecursionError, MemoryError,
-            tokenize.TokenError) as error:  # fmt: skip
+    except (ValueError, SyntaxError, TypeError, LookupError, AttributeError, EOFError, OverflowError, RecursionError,
+            MemoryError, tokenize.TokenError) as error:  # fmt: skip
         raise Unreadable(f"its header cannot be read: {shown(str(error))}") from error
     content = Piece(piece.data[stream.tell() :], piece.where)
     if dtype.hasobject:

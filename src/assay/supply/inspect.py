@@ -20,10 +20,23 @@ from assay.supply.keras import look_at_hdf5
 from assay.supply.onnx import look_at_onnx
 from assay.supply.packed import STREAMS, is_tar, look_at_stream, look_at_tar
 from assay.supply.pickles import is_pickle, look_at_pickles, look_for_pickles
-from assay.supply.report import MAX_DEPTH, FileReport, Finding, LimitReached, Piece, Search, Unreadable
+from assay.supply.report import (
+    MAX_DEPTH,
+    MAX_RATIO,
+    MAX_UNPACKED,
+    SPARE_UNPACKED,
+    FileReport,
+    Finding,
+    LimitReached,
+    Piece,
+    Search,
+    Unreadable,
+)
 from assay.supply.safetensors_file import look_at_safetensors
 from assay.supply.zip_file import look_at_zip
 from assay.supply.zip_layout import holds_directory
+
+UNEXPECTED = "the inspection came upon something that it does not expect"
 
 
 def inspect(path: Path | str) -> FileReport:
@@ -31,7 +44,8 @@ def inspect(path: Path | str) -> FileReport:
 
     The file is mapped, not read: it must not be made shorter by another program meanwhile.
 
-    Cost: 0.15 s for 100 MB that are in the disk cache; memory is that of its largest packed member.
+    Cost: 0.15 s for 100 MB that are in the disk cache; memory is that of its largest packed member with
+    those it lies in, at most 2 GiB.
     """
     try:
         status = os.stat(path)
@@ -50,7 +64,8 @@ def inspect(path: Path | str) -> FileReport:
 def inspect_bytes(name: str, data: bytes | mmap.mmap, check_weights: bool = True) -> FileReport:
     """The same for bytes in memory; without `check_weights` only for what could run."""
     digest = hashlib.sha256()
-    view, search = memoryview(data), Search(check_weights)
+    view = memoryview(data)
+    search = Search(check_weights, min(MAX_UNPACKED, MAX_RATIO * len(view) + SPARE_UNPACKED))
     hashing = threading.Thread(target=digest.update, args=(view,))
     hashing.start()
     form = _search(search, Piece(view))
@@ -72,6 +87,9 @@ def _search(search: Search, piece: Piece) -> str:
     except LimitReached as error:
         search.unknown(str(error), "file")
         return tell(piece.data, Search()) or "unknown"
+    except Exception as error:  # a fault here must not hide what the other files of a folder hold
+        search.unknown(f"{UNEXPECTED}: {type(error).__name__}", "file")
+        return "unknown"
 
 
 def look(search: Search, piece: Piece) -> str:

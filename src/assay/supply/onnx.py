@@ -5,7 +5,6 @@ Source of the field numbers: ONNX, "onnx.proto", IR version 12.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,6 +15,9 @@ from assay.supply.weights import oddity
 
 MAX_NESTED = 8
 """Graphs inside graphs."""
+
+MAX_SIDES = 64
+"""Of the tensors that numpy can hold."""
 
 _MODEL_FIELDS = {1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26}
 _CAFFE_FIELDS = {*range(1, 9), 100}
@@ -173,10 +175,15 @@ def _look_at_external(search: Search, place: str, tensor: Message) -> None:
             search.unknown(f"its weights are in another file, which was not looked at: {shown(where)}", place)
 
 
+def _is_of_ones(sides: int | memoryview) -> bool:
+    """Whether a side, or sides packed into bytes, are at most 1; of numbers packed one byte each tells that."""
+    if isinstance(sides, int):
+        return sides <= 1
+    return len(sides) <= MAX_SIDES and all(side <= 1 for side in sides)
+
+
 def _look_at_elements(search: Search, place: str, tensor: Message) -> None:
-    sides = [value for value in tensor.get(1, []) if isinstance(value, int)]
-    sides += [side for packed in parts(tensor, 1) for side in packed]  # one byte each suffices to tell one from many
-    lone = math.prod(sides) <= 1
+    lone = all(_is_of_ones(sides) for sides in tensor.get(1, []))
     dtype = _TYPES.get(number_of(tensor, 2), "")
     if dtype and tensor.get(5):
         search.unknown("fractions written as whole numbers, which are not judged", place)

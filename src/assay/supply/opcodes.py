@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator
 
 from assay.supply.report import Search, Unreadable
-from assay.supply.values import DATA, NUMBER, TEXT, UNKNOWN
+from assay.supply.values import DATA, NUMBER, ODD_NUMBER, TEXT
 
 MAX_NAME = 4096
 """Characters of text that are kept; longer text is only known to be text."""
@@ -22,8 +22,14 @@ MAX_NAME = 4096
 MAX_LINE = 1 << 24
 """Bytes of one line of a text opcode."""
 
+BEYOND = "a frame that reaches beyond the file"
+
 Step = tuple[str, object, int]
 """Name of the opcode, its argument, offset of the opcode."""
+
+
+class Disputed(Unreadable):
+    """Bytes that some unpickler reads on from, not all in the same way: what follows is not known."""
 
 
 class CutImport(Unreadable):
@@ -50,9 +56,10 @@ def steps(data: memoryview, begin: int, search: Search) -> Iterator[Step]:
     """Every opcode from `begin` to STOP.
 
     Raises:
-        Unreadable: where the unpickler would stop with an error, and where it could read other bytes than these.
+        Unreadable: where the unpickler would stop with an error.
+        Disputed: where it could go on with other bytes than these.
     """
-    at, frame_end = begin, begin
+    at, frame_end, cut_off = begin, begin, False
     while True:
         search.step()
         if at >= len(data):
@@ -64,16 +71,22 @@ def steps(data: memoryview, begin: int, search: Search) -> Iterator[Step]:
         argument, at = _argument(data, at + 1, name, size)
         if offset < frame_end < at:
             # There the C unpickler drops bytes that it has read ahead, and goes on in the middle of the argument.
-            raise Unreadable("an opcode that reaches across the end of its frame")
+            raise Disputed("an opcode that reaches across the end of its frame")
         if name == "FRAME":
-            if not isinstance(argument, int) or at < frame_end or at + argument > len(data):
-                raise Unreadable("a frame that reaches beyond the file or into another")
-            frame_end = at + argument
+            if not isinstance(argument, int) or (at < frame_end and at + argument > len(data)):
+                raise Unreadable(BEYOND)
+            if at < frame_end:
+                raise Disputed("a frame inside another")
+            # The C unpickler stops at a frame that is cut off, the one in Python takes what there is of it.
+            cut_off = cut_off or at + argument > len(data)
+            frame_end = min(at + argument, len(data))
         yield name, argument, offset
         if name == "STOP":
+            if cut_off:
+                raise Unreadable(BEYOND)
             if at < frame_end:
                 # The rest of the frame is dropped by some unpicklers and read as a further pickle by others.
-                raise Unreadable("a frame that goes on after its STOP")
+                raise Disputed("a frame that goes on after its STOP")
             return
 
 
@@ -110,8 +123,10 @@ def _line(data: memoryview, at: int) -> tuple[bytes, int]:
         end = piece.find(b"\n")
         if end >= 0:
             return piece[:end], at + end + 1
-        if len(piece) < length or length > MAX_LINE:
+        if len(piece) < length:
             raise Unreadable("a line without an end")
+        if length > MAX_LINE:
+            raise Disputed(f"a line of more than {MAX_LINE >> 20} MiB")
         length *= 8
 
 
@@ -121,8 +136,10 @@ def _names(data: memoryview, at: int) -> tuple[tuple[str, str], int]:
     try:
         module, at = _line(data, at)
         name, at = _line(data, at)
+    except Disputed:
+        raise
     except Unreadable:
-        said = bytes(data[begin : min(len(data), begin + MAX_NAME) - 1]).decode("ascii", "replace")
+        said = bytes(data[begin:-1]).decode("ascii", "replace")
         raise CutImport(said.replace("\n", " ", 1)) from None
     try:
         return (module.decode("utf-8"), name.decode("utf-8")), at
@@ -132,7 +149,7 @@ def _names(data: memoryview, at: int) -> tuple[tuple[str, str], int]:
 
 def _counted(name: str, raw: memoryview) -> object:
     if name in ("LONG1", "LONG4"):
-        return int.from_bytes(raw, "little", signed=True) if len(raw) <= 32 else UNKNOWN
+        return int.from_bytes(raw, "little", signed=True) if len(raw) <= 32 else ODD_NUMBER
     if name.endswith(("BYTES", "BYTES8", "BYTEARRAY8")):
         return DATA
     if len(raw) > MAX_NAME:
@@ -146,17 +163,25 @@ def _counted(name: str, raw: memoryview) -> object:
 
 
 def _integer(line: bytes) -> object:
-    """INT writes booleans as 00 and 01; the unpickler takes other spellings of numbers too, which savers do not use."""
-    if line in (b"00", b"01"):
-        return line == b"01"
-    return int(line.rstrip(b"L")) if re.fullmatch(rb"-?[0-9]{1,40}L?", line) else NUMBER
+    """INT writes booleans as 00 and 01.
+
+    The unpickler takes more spellings, as `strtol` and Python's base 0 do (063, 0x33, +51), which savers do not use.
+    """
+    return line == b"01" if line in (b"00", b"01") else _whole(line)
+
+
+def _whole(line: bytes) -> object:
+    return int(line) if re.fullmatch(rb"0|-?[1-9][0-9]{0,39}", line) else ODD_NUMBER
 
 
 def _memo_key(line: bytes) -> object:
+    if re.fullmatch(rb"[0-9]{1,20}", line):
+        return int(line)
     try:
-        return int(line[:40])
-    except ValueError as error:
-        raise Unreadable("a memo key that is no number") from error
+        int(line.partition(b"\0")[0])  # where the unpickler written in C ends a text
+    except ValueError:
+        raise Unreadable("a memo key that is no number") from None
+    raise Disputed("a memo key in an odd spelling")
 
 
 def _quoted(line: bytes) -> object:
@@ -190,7 +215,7 @@ def _opaque(line: bytes) -> object:
 
 _LINES: dict[str, Callable[[bytes], object]] = {
     "INT": _integer,
-    "LONG": _integer,
+    "LONG": lambda line: _whole(line.removesuffix(b"L")),
     "PUT": _memo_key,
     "GET": _memo_key,
     "STRING": _quoted,

@@ -31,7 +31,7 @@ def look_at_stream(search: Search, piece: Piece, form: str, look: Look) -> None:
     Raises:
         Unreadable: if it cannot be unpacked, or to more than is allowed.
     """
-    limit = min(MAX_IN_MEMORY, MAX_RATIO * len(piece.data) + (1 << 20))
+    limit = min(MAX_IN_MEMORY - search.held, MAX_RATIO * len(piece.data) + (1 << 20))
     parts: list[bytes] = []
     rest, size = bytes(piece.data), 0
     while rest:
@@ -49,17 +49,20 @@ def look_at_stream(search: Search, piece: Piece, form: str, look: Look) -> None:
             raise Unreadable("it ends in the middle of its packed content")
         search.enter(len(parts[-1]))
         rest = stream.unused_data
-    look(search, piece.member(form, memoryview(b"".join(parts))))
+    with search.holding(size):
+        look(search, piece.member(form, memoryview(b"".join(parts))))
 
 
 def is_tar(data: memoryview) -> bool:
-    """Whether the first block has the checksum of a tar header; old archives have no other mark."""
-    block = bytes(data[:512])
+    """Whether `tarfile`, which torch tries first, takes the first block for a header; its checksum is the only mark.
+
+    That allows more than it seems: signed sums, numbers to base 256, anything after a NUL.
+    """
     try:
-        said = int(block[148:156].strip(b" \0"), 8)
-    except ValueError:
+        tarfile.TarInfo.frombuf(bytes(data[:512]), "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
         return False
-    return len(block) == 512 and said == sum(block) - sum(block[148:156]) + 8 * ord(" ")
+    return True
 
 
 def look_at_tar(search: Search, piece: Piece, look: Look) -> None:

@@ -7,11 +7,11 @@ Wherever the simulation cannot be certain, the pickle is not safe.
 from __future__ import annotations
 
 from assay.supply.allow_list import ALLOWED
-from assay.supply.opcodes import CutImport, steps
-from assay.supply.report import LimitReached, Search, Unreadable, shown
-from assay.supply.unpickler import COMPUTED, Machine, Walk
+from assay.supply.opcodes import CutImport, Disputed, steps
+from assay.supply.report import LimitReached, Search, Unreadable
+from assay.supply.unpickler import Machine, Walk
 
-__all__ = ["COMPUTED", "Walk", "walk"]
+__all__ = ["Walk", "walk"]
 
 
 def walk(data: memoryview, begin: int, search: Search) -> Walk:
@@ -33,9 +33,9 @@ def walk(data: memoryview, begin: int, search: Search) -> Walk:
         raise
     except CutImport as cut:
         if not any(allowed.startswith(cut.name) for allowed in ALLOWED):
-            seen.forbidden.append((shown(cut.name).replace(" ", ".", 1), seen.end))
+            seen.forbid(cut.name.replace(" ", ".", 1), seen.end)
         seen.broken = str(cut)
     except Unreadable as error:
         # The unpickler has run all that came before.
-        seen.broken = str(error)
+        seen.broken, seen.disputed = str(error), isinstance(error, Disputed)
     return seen

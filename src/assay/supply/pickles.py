@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay.supply.pickle_walk import COMPUTED, Walk, walk
+from assay.supply.pickle_walk import Walk, walk
 from assay.supply.plain_calls import element_size
 from assay.supply.report import Piece, Search, Unreadable, shown
 from assay.supply.values import Stored
@@ -44,12 +44,16 @@ def look_at_data_pickle(search: Search, piece: Piece) -> Walk:
 def look_for_pickles(search: Search, piece: Piece) -> None:
     """Walk bytes that are something else, for what they would import if they were opened as a pickle all the same.
 
-    Random bytes hardly ever spell an import; only what looks like a name counts.
+    Random bytes hardly ever spell an import, or what unpicklers take in different ways; only that counts.
     """
-    for seen in _walks(search, piece.data):
-        for name, offset in seen.forbidden:
-            if _is_name(name):
-                search.unsafe(f"opening it as a pickle would import {name}", piece.place(f"byte {offset}"))
+    walks = _walks(search, piece.data)
+    if len(walks) == MAX_PICKLES and not walks[-1].broken and walks[-1].end < len(piece.data):
+        search.unknown(f"it can be opened as more than {MAX_PICKLES} pickles one after the other", piece.where)
+    for seen in walks:
+        for name, offset in seen.spelled:
+            search.unsafe(f"opening it as a pickle would import {name}", piece.place(f"byte {offset}"))
+        if seen.disputed:
+            search.unknown(f"what opening it as a pickle would do: {seen.broken}", piece.place(f"byte {seen.end}"))
 
 
 def is_pickle(search: Search, data: memoryview) -> bool:
@@ -77,14 +81,6 @@ def _report(search: Search, piece: Piece, seen: Walk) -> None:
         search.unknown(what, piece.place(f"byte {offset}"))
     if seen.broken:
         search.unknown(f"not a whole pickle: {seen.broken}", piece.place(f"byte {seen.end}"))
-
-
-def _is_name(dotted: str) -> bool:
-    """Whether it looks like a name of a module and something in it, or like an attempt to hide one."""
-    parts = dotted.split(".")
-    if parts[0] == "__torch__" or dotted.startswith("torch.jit._pickle."):
-        return False  # what the pickles of TorchScript name for its own reader; no module
-    return dotted == COMPUTED or (len(parts) > 1 and dotted.isascii() and all(part.isidentifier() for part in parts))
 
 
 def _look_at_legacy(search: Search, piece: Piece, walks: list[Walk]) -> None:

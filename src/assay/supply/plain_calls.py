@@ -33,6 +33,9 @@ DTYPES = {
 }  # fmt: skip
 """Torch's dtypes, and what they are called in safetensors."""
 
+MAX_KEY = 16
+"""Items of a tuple that is a key."""
+
 _BYTES = ("_codecs encode", "builtins bytearray", "builtins bytes", "__builtin__ bytearray", "__builtin__ bytes")
 _NUMPY_CODE = re.compile(r"[<>|=]?(b1|[biufc](?:1|2|4|8|16)|[SUV][0-9]{1,9}|O8?)")
 
@@ -63,8 +66,32 @@ def number(value: object) -> bool:
     return isinstance(value, int) or value is NUMBER
 
 
-def items(value: object) -> bool:
-    return isinstance(value, list) or value is SET
+def key(value: object) -> bool:
+    """What may be a key, or an item of a set: the time it takes to hash it is bounded.
+
+    A tuple hashes all that is in it each time; a nest of tuples takes exponential time or the whole C stack. Whole
+    numbers of more than 64 bits can be chosen to have one hash all.
+    """
+    if isinstance(value, tuple):
+        return len(value) <= MAX_KEY and all(map(_flat_key, value))
+    return _flat_key(value)
+
+
+def _flat_key(value: object) -> bool:
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**63
+    return value is None or value is NUMBER or data(value)
+
+
+def keys(value: object) -> bool:
+    return value is SET or (isinstance(value, list) and all(map(key, value)))
+
+
+def pairs(value: object) -> bool:
+    """A list of keys with values, or a set, whose tuples are flat."""
+    if not isinstance(value, list):
+        return value is SET
+    return all(isinstance(pair, list | tuple) and len(pair) == 2 and key(pair[0]) for pair in value)
 
 
 def table(value: object) -> bool:

@@ -31,7 +31,7 @@ _CALLS = {"Symbol", "Integer", "Float", "Rational", "Add", "Mul", "Pow", "Max", 
 
 _ARITHMETIC = (ast.Expression, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.Constant, ast.Name, ast.Call,
                ast.keyword, ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.expr_context)  # fmt: skip
-_TREES = {None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict", "builtins.NoneType"}
+_TREES = {"builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict", "builtins.NoneType"}
 _SCALARS = {6: "F16", 7: "F32", 8: "F64", 9: "C32", 10: "C64", 11: "C128", 13: "BF16"}
 
 
@@ -99,13 +99,14 @@ def _entries(search: Search, document: object) -> Iterator[tuple[str, Any]]:
 
 
 def _look_at_operator(search: Search, piece: Piece, target: object) -> None:
-    aten = _OPERATOR.fullmatch(target) if isinstance(target, str) else None
+    target = target if isinstance(target, str) else str(target)
+    aten = _OPERATOR.fullmatch(target)
     if target in PLAIN_FUNCTIONS or (aten and aten[1] in ATEN and not aten[2].startswith("_")):
         return
     if aten and aten[1] not in ("from_file", "save") and not aten[1].startswith("__") and not aten[2].startswith("_"):
         search.unknown(f"operator {shown(aten[0])}, which is not judged here", piece.where)
     else:
-        search.unsafe(f"operator {shown(str(target))}, which is not one of torch's own on tensors", piece.where)
+        search.unsafe(f"operator {shown(target)}, which is not one of torch's own on tensors", piece.where)
 
 
 def _is_arithmetic(expression: object) -> bool:
@@ -153,7 +154,10 @@ def _is_plain_tree(spec: object) -> bool:
         elif isinstance(item, dict):
             context = item.get("context")
             plain = context is None or (isinstance(context, str) and re.fullmatch(r'[\w\s",.\[\]-]*', context))
-            if item.get("type") not in _TREES or not plain:
+            kind, children = item.get("type"), item.get("children_spec") or []
+            if not (kind is None or (isinstance(kind, str) and kind in _TREES)) or not plain:
                 return False
-            waiting.extend(item.get("children_spec") or [])
+            if not isinstance(children, list):
+                return False
+            waiting.extend(children)
     return True

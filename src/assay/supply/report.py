@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -18,7 +20,11 @@ MAX_RATIO = 200
 """Bytes that one packed byte may unpack to."""
 
 MAX_IN_MEMORY = 2 * 2**30
-"""Bytes of one packed member, which has to be unpacked into memory; what is stored as it is has no such limit."""
+"""Bytes of a packed member, and of those it lies in, which have to be unpacked into memory; what is stored as it is has
+no such limit."""
+
+SPARE_UNPACKED = 64 * 2**20
+"""Bytes that a file may unpack to beyond the ratio: small ones hold zeros that pack very well."""
 
 MAX_STEPS = 2_000_000
 """Pickle opcodes, protobuf fields and JSON values in one file: two to four seconds; a state dict of a thousand tensors
@@ -87,9 +93,11 @@ class Search:
     """One inspection: what was found, and which limits are used up."""
 
     check_weights: bool = True
+    max_unpacked: int = MAX_UNPACKED
     found: dict[Verdict, list[Finding]] = field(default_factory=lambda: {"unsafe": [], "unknown": []})
     members: int = 0
     unpacked: int = 0
+    held: int = 0
     steps: int = MAX_STEPS
 
     def unsafe(self, what: str, where: str) -> None:
@@ -115,8 +123,17 @@ class Search:
         self.unpacked += size
         if self.members > MAX_MEMBERS:
             raise LimitReached(f"more than {MAX_MEMBERS:,} members")
-        if self.unpacked > MAX_UNPACKED:
-            raise LimitReached(f"it unpacks to more than {MAX_UNPACKED >> 30} GiB")
+        if self.unpacked > self.max_unpacked:
+            raise LimitReached(f"it unpacks to more than {MAX_RATIO} times its size, or {MAX_UNPACKED >> 30} GiB")
+
+    @contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        """Account for `size` bytes that were unpacked into memory and are let go after the block."""
+        self.held += size
+        try:
+            yield
+        finally:
+            self.held -= size
 
     @property
     def verdict(self) -> Verdict:
@@ -130,4 +147,9 @@ class Search:
 def shown(text: str, length: int = 120) -> str:
     """Text from a file, fit to be printed: short, without control characters and half surrogates."""
     clipped = text if len(text) <= length else text[: length - 1] + "…"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in clipped)
+    return printable(clipped)
+
+
+def printable(text: str) -> str:
+    """Text with control characters and half surrogates spelled out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

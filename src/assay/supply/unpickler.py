@@ -5,16 +5,27 @@ Values are kept as far as it takes to know every name that is imported and what 
 
 from __future__ import annotations
 
+import re
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from assay.supply.allow_list import ALLOWED, CALLS, may_build
-from assay.supply.plain_calls import storage_dtype, tensor_dtype
+from assay.supply.plain_calls import key, storage_dtype, tensor_dtype
 from assay.supply.report import Unreadable, shown
 from assay.supply.values import DATA, SET, UNKNOWN, Global, Made, Stored, Table
 
+_FEW = 16
+"""Arguments of a call and items of a state, which savers write fewer of."""
+
 COMPUTED = "a name that is computed"
+
+_NO_NAME = re.compile(r"(?:\A|\.)(?:[^A-Za-z_]|\Z)|[^A-Za-z0-9_.]")
+_OF_TORCHSCRIPT = {
+    f"torch.jit._pickle.{function}"
+    for function in ("build_intlist", "build_tensorlist", "build_doublelist", "build_boollist", "build_tensor_from_id",
+                     "restore_type_tag")
+}  # fmt: skip
 
 
 @dataclass
@@ -24,9 +35,11 @@ class Walk:
     Attributes:
         imports: every name that would be imported, `(module.name, offset)`.
         forbidden: those that are not on the allow-list.
+        spelled: those of them that look like a name of a module and something in it, or like an attempt to hide one.
         dangers: what else must not happen: sentence and offset.
         doubts: what no saver of plain data writes: sentence and offset.
         broken: why the walk ended before STOP; empty if it did not.
+        disputed: whether some unpickler would go on where the walk broke.
         end: offset of the byte after STOP, or of the opcode where the walk broke.
         stored: every torch storage that is referred to, by its key.
         dtypes: key to the dtypes of the tensors that lie there.
@@ -35,13 +48,21 @@ class Walk:
 
     imports: list[tuple[str, int]] = field(default_factory=list)
     forbidden: list[tuple[str, int]] = field(default_factory=list)
+    spelled: list[tuple[str, int]] = field(default_factory=list)
     dangers: list[tuple[str, int]] = field(default_factory=list)
     doubts: list[tuple[str, int]] = field(default_factory=list)
     broken: str = ""
+    disputed: bool = False
     end: int = 0
     stored: dict[str, Stored] = field(default_factory=dict)
     dtypes: dict[str, set[str]] = field(default_factory=dict)
     result: object = None
+
+    def forbid(self, dotted: str, offset: int) -> None:
+        """Note a name that must not be imported; it is judged whole and kept short."""
+        self.forbidden.append((shown(dotted), offset))
+        if dotted == COMPUTED or (_is_name(dotted) and not _is_of_torchscript(dotted)):
+            self.spelled.append((shown(dotted), offset))
 
 
 class Machine:
@@ -54,6 +75,7 @@ class Machine:
         self.memo: dict[int, object] = {}
         self.offset = 0
         self.count = 0
+        self.copied = 0
 
     def step(self, name: str, argument: object, offset: int) -> None:
         self.offset, self.count = offset, self.count + 1
@@ -86,17 +108,37 @@ class Machine:
     def doubt(self, what: str) -> None:
         self.seen.doubts.append((what, self.offset))
 
+    def key(self, value: object) -> None:
+        """Note what is hashed, as a key of a dict or an item of a set, if it is not plain."""
+        if not key(value):
+            self.doubt("a key that is more than text, a number or a short tuple of these")
+
+    def may_copy(self, values: object) -> bool:
+        """Whether these may be copied: what was put together once is not copied again and again, which takes any time.
+
+        What a pickle has of everything takes an opcode an item; so all copies together have no more items than that.
+        """
+        for value in values if isinstance(values, tuple) and len(values) <= _FEW else (values,):
+            self.copied += value.size if isinstance(value, Table) else len(value) if isinstance(value, list) else 0
+        fits = self.copied <= self.count and not (isinstance(values, tuple) and len(values) > _FEW)
+        if not fits:
+            self.doubt("more arguments than savers write, or the same ones copied again and again")
+        return fits
+
     # Imports and calls
 
     def load(self, module: object, name: object) -> object:
         """What importing `module.name` gives."""
-        known = isinstance(module, str) and isinstance(name, str)
-        said = f"{module} {name}"
-        dotted = shown(said_today(str(module), str(name))) if known else COMPUTED
-        self.seen.imports.append((dotted, self.offset))
-        if known and said in ALLOWED:
+        if not isinstance(module, str) or not isinstance(name, str):
+            # Not turned into text: a nest of tuples that share their parts would take all the time there is.
+            dotted = COMPUTED
+        elif (said := f"{module} {name}") in ALLOWED:
+            self.seen.imports.append((shown(said_today(module, name)), self.offset))
             return Global(said)
-        self.seen.forbidden.append((dotted, self.offset))
+        else:
+            dotted = said_today(module, name)
+        self.seen.imports.append((shown(dotted), self.offset))
+        self.seen.forbid(dotted, self.offset)
         return UNKNOWN
 
     def call(self, function: object, arguments: object) -> object:
@@ -105,6 +147,8 @@ class Machine:
             return UNKNOWN
         if not isinstance(function, Global):
             self.danger("opening it would call what it made itself")
+            return UNKNOWN
+        if not self.may_copy(arguments):
             return UNKNOWN
         rule = CALLS.get(function.name)
         if rule is None or not isinstance(arguments, tuple) or not rule(arguments):
@@ -118,12 +162,12 @@ class Machine:
         """Setting the state of an object."""
         if isinstance(target, Global):
             self.danger(f"opening it would change {target.name.replace(' ', '.')} itself")
-        elif target is not UNKNOWN and not may_build(target, state):
+        elif target is not UNKNOWN and self.may_copy(state) and not may_build(target, state):
             self.doubt("an object with a state that no saver of plain data writes")
 
     def persistent(self, said: object) -> object:
         """A torch storage, by type, key, place and count; and in the old format a view into it."""
-        match said:
+        match said if isinstance(said, tuple) and len(said) <= _FEW else ():
             case ("storage", Global(name=name), str(key), str(), int(count), *view) if _is_view(view, count):
                 dtype = storage_dtype(name)
                 if dtype is not None and 0 <= count < 2**60:
@@ -155,8 +199,8 @@ class Machine:
         self.stack.append(self.call(items[0], tuple(items[1:])))
 
     def make_named(self, argument: object) -> None:
-        arguments = tuple(self.to_mark())
-        self.stack.append(self.call(self._load_pair(argument), arguments))
+        function = self._load_pair(argument)  # imported even if the mark is missing
+        self.stack.append(self.call(function, tuple(self.to_mark())))
 
     def _load_pair(self, argument: object) -> object:
         module, name = argument if isinstance(argument, tuple) else (None, None)
@@ -207,16 +251,19 @@ class Machine:
             self.doubt("items are appended to something that is no list")
 
     def add(self, argument: object) -> None:
-        self.to_mark()
+        for item in self.to_mark():
+            self.key(item)
         if self.top() not in (SET, UNKNOWN):
             self.doubt("items are added to something that is no set")
 
     def fill(self, items: list[object]) -> None:
         """Keys and values, one after the other, into a dict."""
         target = self.top()
+        for item in items[::2]:
+            self.key(item)
         if isinstance(target, Table):
-            for key in items[::2]:
-                target.set(key)
+            for item in items[::2]:
+                target.set(item)
         elif target is not UNKNOWN and not (isinstance(target, Made) and target.maker.startswith("collections ")):
             self.doubt("items are set in something that is no dict")
 
@@ -226,7 +273,8 @@ class Machine:
         self.fill(items)
 
     def frozen_set(self, argument: object) -> None:
-        self.to_mark()
+        for item in self.to_mark():
+            self.key(item)
         self.stack.append(SET)
 
     def proto(self, argument: object) -> None:
@@ -244,6 +292,16 @@ def said_today(module: str, name: str) -> str:
     """`module.name`, as Python 3 finds what protocols below 3 call by its name in Python 2."""
     module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
     return f"{module}.{name}"
+
+
+def _is_name(dotted: str) -> bool:
+    """Whether it is words with dots between them."""
+    return "." in dotted and _NO_NAME.search(dotted) is None
+
+
+def _is_of_torchscript(dotted: str) -> bool:
+    """Whether the pickles of TorchScript name it for its own reader: classes of no module, and six plain functions."""
+    return dotted.startswith("__torch__.") or dotted in _OF_TORCHSCRIPT
 
 
 def _is_view(view: list[object], count: int) -> bool:

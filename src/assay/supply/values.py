@@ -31,12 +31,14 @@ class Stored:
 
 @dataclass(slots=True)
 class Table:
-    """A dict: its keys, as far as they are text, and whether all of them are."""
+    """A dict: its keys, as far as they are text, whether all of them are, and how often a key was set."""
 
     keys: list[str] = field(default_factory=list)
     only_text: bool = True
+    size: int = 0
 
     def set(self, key: object) -> None:
+        self.size += 1
         if isinstance(key, str):
             self.keys.append(key)
         else:
@@ -56,6 +58,7 @@ class _Sign:
 DATA = _Sign("bytes")
 TEXT = _Sign("long text")
 NUMBER = _Sign("number")
+ODD_NUMBER = _Sign("number in an odd spelling, or of more than 32 bytes")
 SET = _Sign("set")
 UNKNOWN = _Sign("unknown")
 """What came of something that was already reported."""

@@ -9,15 +9,17 @@ import lzma
 import os
 import struct
 import tarfile
+import tracemalloc
 import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
 
 import make
+import numpy as np
 import pytest
 
-from assay.supply import FileReport, inspect_bytes
+from assay.supply import FileReport, inspect_bytes, packed, zip_file
 from assay.supply import report as limits
 
 EVIL = make.shell()
@@ -171,6 +173,45 @@ def test_what_unpacks_to_very_much_more_is_not_unpacked() -> None:
     assert "200 times" in what(look(bz2.compress(bytes(20_000_000))))
 
 
+def zeros(members: int) -> bytes:
+    """An `.npz` of arrays of a mebibyte each, which pack a thousandfold."""
+    blob, array = io.BytesIO(), make.numpy_bytes(np.save, np.zeros((1 << 20) - 128, dtype="u1"))
+    with zipfile.ZipFile(blob, "w", zipfile.ZIP_DEFLATED) as archive:
+        for i in range(members):
+            archive.writestr(f"{i}.npy", array)
+    return blob.getvalue()
+
+
+def test_members_are_unpacked_one_at_a_time() -> None:
+    whole = zeros(40)
+    assert look(whole).verdict == "safe"
+    tracemalloc.start()
+    try:
+        look(whole)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_many_small_members_cannot_unpack_to_very_much_more_together() -> None:
+    assert "200 times" in what(look(zeros(200)))
+
+
+def test_what_is_held_in_memory_at_once_is_limited_however_deep_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = make.numpy_bytes(np.save, np.random.default_rng(0).bytes(60_000))
+    inner, outer = io.BytesIO(), io.BytesIO()
+    for blob, name, content in ((inner, "a.npy", lambda: random), (outer, "a.zip", inner.getvalue)):
+        with zipfile.ZipFile(blob, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(name, content())
+    for module in (zip_file, packed):
+        monkeypatch.setattr(module, "MAX_IN_MEMORY", 100_000)
+    assert look(inner.getvalue()).verdict == "safe"
+    for deeper in (outer.getvalue(), gzip.compress(inner.getvalue())):
+        report = look(deeper)
+        assert report.verdict == "unknown"
+        assert "unpacks to more than" in what(report)
+
+
 def test_archives_are_followed_four_deep_and_no_deeper() -> None:
     blob = EVIL
     for _ in range(4):
@@ -260,6 +301,35 @@ def test_a_tar_archive_without_its_mark_is_known_by_its_checksum() -> None:
     header[148:156] = b" " * 8
     header[148:156] = b"%06o\0 " % sum(header[:512])
     assert (look(bytes(header)).verdict, look(bytes(header)).format) == ("unsafe", "tar")
+
+
+def _signed_sum(block: bytes) -> int:
+    return 256 + sum(struct.unpack_from("148b8x356b", block))
+
+
+CHECKSUMS: dict[str, Callable[[bytes], bytes]] = {
+    "signed, as some old programs wrote it": lambda block: b"%06o\0 " % _signed_sum(block),
+    "base 256": lambda block: b"\x80" + (sum(block) - sum(block[148:156]) + 256).to_bytes(7, "big"),
+    "text after its end": lambda block: b"%05o\0zz" % (sum(block) - sum(block[148:156]) + 256),
+    "spaces around it": lambda block: b"  %o\0\0" % (sum(block) - sum(block[148:156]) + 256),
+}
+
+
+@pytest.mark.parametrize("how", CHECKSUMS)
+def test_whatever_tarfile_takes_for_an_archive_is_looked_at_as_one(how: str) -> None:
+    """Torch tries `tarfile` before it takes a file for a pickle."""
+    front, inner = b'{"__metadata__":{"a":"', tar(storages=EVIL)
+    back = b'"},"w":{"dtype":"U8","shape":[%d],"data_offsets":[0,%d]}}' % (len(inner), len(inner))
+    blob = bytearray((1016).to_bytes(8, "little") + front + b"x" * (1016 - len(front) - len(back)) + back + inner)
+    blob[32:92] = "é".encode() * 30  # signed and unsigned sums differ
+    blob[100:124], blob[124:136], blob[136:148] = b"0" * 24, b"%012o" % 512, b"0" * 12
+    blob[156:157], blob[329:345] = b"0", b"0" * 16
+    blob[148:156] = CHECKSUMS[how](bytes(blob[:512])).ljust(8, b"\0")[:8]
+    with tarfile.open(fileobj=io.BytesIO(blob), mode="r:") as archive:
+        assert "storages" in archive.getnames()
+    report = look(bytes(blob))
+    assert (report.verdict, report.format) == ("unsafe", "safetensors")
+    assert "tar archive as well" in what(report)
 
 
 def test_a_pickle_that_is_a_tar_archive_too_is_noticed() -> None:

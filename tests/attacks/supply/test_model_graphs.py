@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import time
 import zipfile
 
 import make
@@ -13,6 +14,7 @@ import pytest
 from make import number, onnx_model, onnx_node, onnx_tensor, piece
 
 from assay.supply import FileReport, inspect_bytes
+from assay.supply.inspect import UNEXPECTED
 
 EVIL = make.shell()
 
@@ -129,6 +131,14 @@ def test_bounds_of_an_operator_are_no_decoys() -> None:
     assert look(onnx_model(nodes, [bound, infinite])).verdict == "safe"
 
 
+def test_a_tensor_of_very_many_sides_takes_no_time() -> None:
+    tensor = piece(1, b"\x7f" * 200_000) + number(2, 1) + piece(8, "w")
+    blob = onnx_model([onnx_node("Relu", ["input"], ["output"])], [tensor])
+    begun = time.process_time()
+    look(blob)
+    assert time.process_time() - begun < 1
+
+
 # torch.export
 
 
@@ -173,6 +183,28 @@ def test_an_operator_that_is_not_on_the_list_and_an_odd_structure_are_not_safe(m
     assert report.verdict == "unknown"
     assert "bernoulli" in what(report)
     assert with_json(members, "builtins.tuple", "evil.Tuple").verdict == "unknown"
+
+
+MALFORMED = [
+    {"target": []},
+    {"target": {}},
+    {"as_operator": None},
+    {"in_spec": json.dumps([1, {"type": []}])},
+    {"in_spec": json.dumps([1, {"type": None, "children_spec": 5}])},
+    {"in_spec": json.dumps([1, {"type": None, "children_spec": {"type": "evil"}}])},
+]
+
+
+@pytest.mark.parametrize("document", MALFORMED, ids=str)
+def test_a_program_of_other_json_than_torch_writes_is_judged(document: dict[str, object]) -> None:
+    report = look(make.zip_bytes({"m/archive_format": b"pt2", "m/models/model.json": json.dumps(document).encode()}))
+    assert report.verdict != "safe"
+    assert UNEXPECTED not in what(report)
+
+
+def test_a_program_that_is_no_json_hides_no_other_member() -> None:
+    members = {"m/archive_format": b"pt2", "m/models/model.json": b"{", "m/x.pkl": EVIL}
+    assert look(make.zip_bytes(members)).verdict == "unsafe"
 
 
 def test_pickled_weights_in_a_program_are_walked(members: dict[str, bytes]) -> None:

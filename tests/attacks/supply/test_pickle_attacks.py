@@ -69,6 +69,8 @@ def test_a_name_is_found_however_it_gets_onto_the_stack(how: str) -> None:
 
 OTHER_WAYS = {
     "INST": (b"(X\x01\x00\x00\x00xios\nsystem\n.", "os.system"),
+    "a frame that is cut off": (P4 + b"\x95" + b"\xff" * 7 + b"\0" + name("os", "system") + ECHO, "os.system"),
+    "INST without a mark": (b"ios\nsystem\n.", "os.system"),
     "OBJ": (b"(" + name("os", "system") + b"X\x01\x00\x00\x00xo.", "os.system"),
     "NEWOBJ": (P2 + name("os", "system") + b")\x81.", "os.system"),
     "NEWOBJ_EX": (P4 + name("os", "system") + b")}\x92.", "os.system"),

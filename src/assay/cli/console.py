@@ -82,10 +82,8 @@ def rate_json(name: str, rate: Rate) -> dict[str, Any]:
 
 def listed(names: Sequence[object], most: int = 10) -> str:
     """Names with commas between them, and how many more there are; nothing in them is taken for markup."""
-    from rich.markup import escape
-
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(escape(printable(str(name))) for name in names[:most]) + more
+    return ", ".join(as_text(str(name)) for name in names[:most]) + more
 
 
 def printable(text: str) -> str:
@@ -96,8 +94,6 @@ def printable(text: str) -> str:
 def as_text(said: str) -> str:
     """Text from outside, fit for the terminal: nothing in it is taken for markup, or steers."""
     from rich.markup import escape
-
-    from assay.supply.report import printable
 
     return escape(printable(said))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.cli.console import Common, Outcome, progress, rate_json
+from assay.cli.console import Common, Outcome, as_text, progress, rate_json
 from assay.cli.scan import EXIT, scan_json, scan_text, trigger_image
 
 if TYPE_CHECKING:
@@ -92,17 +92,15 @@ def measured_json(measured: Measured) -> dict[str, Any]:
 
 def vet_text(found: Vetting, document: dict[str, Any]) -> str:
     """The story in a few lines."""
-    from rich.markup import escape
-
     lines = [f"file: {found.file.verdict} to open ({found.file.format})"]
-    lines += [f"  {escape(f.what)} at {escape(f.where)}" for f in found.file.findings[:5]]
+    lines += [f"  {as_text(f.what)} at {as_text(f.where)}" for f in found.file.findings[:5]]
     lines.append(scan_text(found.first, found.model.spec.class_names))
     if found.answer != found.first.verdict.answer:
         lines.append(f"verdict: {found.answer}, since the file itself is not in order")
     if found.repaired is not None and found.after is not None:
         kept = f"clean accuracy {found.before.clean_accuracy} → {found.after.clean_accuracy}"
-        lines.append(f"repaired: {kept}  {escape(document['repaired_model'])}")
+        lines.append(f"repaired: {kept}  {as_text(document['repaired_model'])}")
         if found.second:
-            lines.append(f"the repaired model: {found.second.verdict.answer}, {escape(found.second.verdict.why)}")
-    lines += [f"not done: {escape(n)}" for n in found.not_done if n not in found.first.not_done]
-    return "\n".join([*lines, f"report: {escape(document['report'])}"])
+            lines.append(f"the repaired model: {found.second.verdict.answer}, {as_text(found.second.verdict.why)}")
+    lines += [f"not done: {as_text(n)}" for n in found.not_done if n not in found.first.not_done]
+    return "\n".join([*lines, f"report: {as_text(document['report'])}"])

@@ -226,13 +226,22 @@ def _tensors(entries: dict[str, Entry], data: bytes) -> dict[str, Ints]:
     return found
 
 
+def check_fields(position: int, said: dict[str, Any], operation: type) -> None:
+    """A node says what its kind does, no more and no less: what one reader passes over could mean something to another.
+
+    Raises:
+        ModelError: if it does not.
+    """
+    if set(said) != {"op", *plain_fields(operation)}:
+        raise ModelError(f"node {position} must say exactly {', '.join(plain_fields(operation))}")
+
+
 def _node(position: int, said: dict[str, Any], tensors: dict[str, NDArray[np.int64]]) -> Node:
     """One node out of its JSON object; takes its tensors out of `tensors`."""
     operation = OPERATIONS.get(str(said.get("op")))
     if operation is None:
         raise ModelError(f"node {position} is the unknown operation {str(said.get('op'))[:40]!r}")
-    if set(said) != {"op", *plain_fields(operation)}:
-        raise ModelError(f"node {position} must say exactly {', '.join(plain_fields(operation))}")
+    check_fields(position, said, operation)
     values: dict[str, Any] = {name: said[name] for name in said if name != "op"}
     for name in _array_fields(operation):
         if f"{position}.{name}" not in tensors:

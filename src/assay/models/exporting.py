@@ -14,8 +14,8 @@ from assay.errors import ModelError
 EXAMPLES = 2
 """Pictures that a module is exported with: 1 would hide what depends on the batch."""
 
-_FOREIGN = (ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError)
-"""What other people's forward passes raise on pictures that do not suit them; ValueError beside."""
+FOREIGN = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What other people's forward passes raise on pictures that do not suit them."""
 
 
 def export(network: nn.Module, picture: tuple[int, int, int], called: str, *, decompose: bool) -> Any:
@@ -34,7 +34,7 @@ def export(network: nn.Module, picture: tuple[int, int, int], called: str, *, de
         with torch.no_grad(), redirect_stderr(io.StringIO()):  # torch prints graphs there that it cannot export
             exported = torch.export.export(network.eval(), (example,), strict=False)
             return exported.run_decompositions({}) if decompose else exported
-    except (*_FOREIGN, ValueError) as error:
+    except FOREIGN as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{called} cannot be exported: {first[:300]}") from error
     finally:

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from assay.errors import ModelError
 from assay.integer import IntegerNetwork
 from assay.integer import graph as g
-from assay.integer.files import Graph, graph_text, plain_fields, text_of
+from assay.integer.files import Graph, check_fields, graph_text, text_of
 from assay.integer.shapes import shapes_of, title
 from assay.proof.blocks import Block, Grouped, Name, grouped, total_size
 from assay.proof.commitment import Claim, Committed, Layout, Term, layout_for, verify_claims
@@ -141,8 +141,7 @@ def _node(position: int, said: dict[str, Any], described: _Described) -> g.Node:
     operation = g.OPERATIONS.get(str(said.get("op")))
     if operation is None:
         raise ValueError(f"node {position} is of no known kind")
-    if set(said) != {"op", *plain_fields(operation)}:
-        raise ValueError(f"node {position} must say exactly {', '.join(plain_fields(operation))}")
+    check_fields(position, said, operation)
     del said["op"]
     name = str(position)
     if operation in (g.Conv2d, g.Linear):

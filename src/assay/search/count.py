@@ -19,10 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from assay.errors import ModelError
+from assay.models.exporting import FOREIGN
 from assay.search.operations import SHAPE_ALONE, Call, LayerCount, add_to, is_plain
-
-_FOREIGN = (ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError)
-"""What other people's forward passes raise on pictures that do not suit them; ValueError beside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ def count(model: nn.Module, image_shape: tuple[int, int, int]) -> Counts:
     try:
         with watch, _entered({module: name for name, module in model.named_modules()}, watch), torch.no_grad():
             model.eval()(picture)
-    except (*_FOREIGN, ValueError) as error:
+    except FOREIGN as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         sides = "x".join(map(str, image_shape))
         raise ModelError(f"the network does not take pictures of {sides}: {first[:200]}") from error

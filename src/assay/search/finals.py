@@ -131,13 +131,11 @@ class Finals:
         Raises:
             InputError: if the file cannot be read, or is of another study.
         """
-        deadline = Deadline.after(max(seconds, 0.0))
         kept = self._kept(study)
         if kept is not None:
-            left = kept.seconds - sum(one.train_s for one in kept.finalists)
-            deadline = Deadline.after(max(min(seconds, left), 0.0))
-        else:
-            kept = self._begun(study, seconds, length)
+            seconds = min(seconds, kept.seconds - sum(one.train_s for one in kept.finalists))
+        deadline = Deadline.after(max(seconds, 0.0))
+        kept = kept or self._begun(study, seconds, length)
         if kept is None:
             return []
         while one := self._next(kept, study.space, deadline, most):
